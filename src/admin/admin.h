@@ -1,0 +1,29 @@
+/*
+ * The operator's window: HTTP on loopback or a unix socket, GET only, one request per connection,
+ * few at a time. Routes are rows of a table in admin_pages.c. It reads the daemon through `struct
+ * admin_doors` and changes nothing. Main thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <uv.h>
+
+struct admin;
+struct buf;
+struct config;
+
+struct admin_doors { /* all outlive the room */
+	uv_loop_t *loop;
+	/* Writes the reasons why the daemon is not ready, one a line; true: it is ready (then `out`
+	 * may hold remarks). */
+	bool (*is_ready)(void *arg, struct buf *out);
+	/* Writes the metrics page. */
+	void (*metrics)(void *arg, struct buf *out);
+	void *arg;
+};
+
+/* Opens the listener. A taken address is a warning and tried again every 5 s; never fatal. NULL:
+ * out of memory or admin=off. */
+struct admin *admin_open(const struct admin_doors *doors, const struct config *config);
+void admin_close(struct admin *admin, void (*closed)(void *), void *arg);

@@ -1,0 +1,120 @@
+/*
+ * The configuration as values: what the options table (options.h) yields once every source was
+ * read. Immutable after config_load; shared between threads by reference count, replaced whole on
+ * reload. Lists are arrays with counts; everything is owned by the struct.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/log.h"
+#include "dns/dns.h"
+
+struct config_zone {
+	uint8_t length;		    /* with the root label */
+	uint8_t name[DNS_NAME_MAX]; /* folded wire form */
+};
+
+enum config_forward_kind { CONFIG_FORWARD_ADDRESS, CONFIG_FORWARD_FILE, CONFIG_FORWARD_NONE };
+
+struct config_forward { /* one value of `forward` */
+	enum config_forward_kind kind;
+	uint8_t domain_length; /* 0: every name; else the folded wire form of the domain sent there
+				*/
+	uint8_t domain[DNS_NAME_MAX];
+	struct addr address; /* ADDRESS */
+	char *path;	     /* FILE: a resolv.conf */
+};
+
+enum config_log_queries {
+	CONFIG_LOG_QUERIES_OFF,
+	CONFIG_LOG_QUERIES_ALL,
+	CONFIG_LOG_QUERIES_ERRORS,
+	CONFIG_LOG_QUERIES_NOMAD
+};
+
+struct config {
+	atomic_uint references;
+
+	struct addr *listen;
+	size_t listen_count;
+	unsigned workers;
+	bool reuseport;
+	unsigned tcp_max_clients;
+	uint64_t tcp_idle_timeout_ms;
+	struct addr_net *allow;
+	size_t allow_count;
+	bool allow_is_default; /* then the host itself may ask too: source = the address asked */
+
+	char **nomad_address; /* "http://…", "https://…", "unix:///path" */
+	size_t nomad_address_count;
+	char *nomad_token_file; /* NULL: none */
+	char *nomad_token;	/* from NOMAD_TOKEN only; NULL: none. Never printed */
+	char *nomad_http_auth_file;
+	char *nomad_http_auth; /* from NOMAD_HTTP_AUTH only. Never printed */
+	char *nomad_region;    /* NULL: the agent's own */
+	char *nomad_ca_cert, *nomad_ca_path, *nomad_client_cert, *nomad_client_key,
+		*nomad_tls_server_name;
+	bool nomad_tls_skip_verify;
+	char **namespace;
+	size_t namespace_count; /* 0: all the token may see */
+	char *filter;		/* NULL: none */
+
+	struct config_zone *zone;
+	size_t zone_count; /* ≥ 1; in the order given: the first names PTR targets */
+	bool reverse;
+	uint32_t ttl_s, negative_ttl_s;
+	uint64_t max_stale_ms;
+
+	struct config_forward *forward;
+	size_t forward_count;
+	uint64_t forward_timeout_ms;
+	uint64_t cache_size_bytes; /* per worker; 0: off */
+	uint32_t cache_max_ttl_s, cache_min_ttl_s;
+
+	bool hide_version;
+	char *server_id; /* "" : none */
+
+	char *admin; /* "off", "IP:port" or "unix:///path" as given */
+	bool admin_is_off;
+	struct addr admin_addr; /* family 0: a unix socket */
+	char *admin_path;	/* unix socket path; NULL otherwise */
+	char *metrics_prefix;
+	enum log_level log_level;
+	enum log_format log_format;
+	enum config_log_queries log_queries;
+	uint64_t lame_duck_ms;
+
+	char *origin_text; /* what --print-config prints: one "name = value  # origin" line per
+			      option, secrets left out */
+};
+
+struct config_problem { /* one line for the operator: what, why, what to do */
+	int exit_code;	/* 64 usage, 78 configuration */
+	char text[512];
+};
+
+/*
+ * Builds a configuration from flags, environment, file and defaults, in that order of precedence.
+ * `argv` holds only flags (no verb). NULL on failure, with `problem` filled. The caller holds one
+ * reference.
+ */
+struct config *config_load(int argc, char *const *argv, char *const *environment,
+			   struct config_problem *problem);
+
+/* Another holder; returns its argument. Safe from any thread. */
+struct config *config_hold(struct config *config);
+
+/* Ends one holder's use; the last one frees. NULL is fine. */
+void config_drop(struct config *config);
+
+/*
+ * Names of options that differ between the two and only take effect at a restart, as "listen,
+ * workers"; empty if none.
+ */
+void config_restart_differences(const struct config *now, const struct config *next, char *out,
+				size_t capacity);

@@ -1,0 +1,54 @@
+/*
+ * What an upstream answered: the strict parser of replies. It checks that a message is the reply to
+ * one question and turns what follows the question into an image. Bytes from strangers: counts,
+ * lengths and pointers are checked before use (RFC 9267), time is linear in the packet, memory is
+ * one image of known size.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dns/image.h"
+
+enum reply_verdict {
+	REPLY_OK,	 /* *out is filled */
+	REPLY_TRUNCATED, /* TC: the right reply, but incomplete; ask over TCP */
+	REPLY_BAD, /* not the reply to this question, or not well-formed: ignore it and keep waiting
+		    */
+	REPLY_NO_MEMORY,
+};
+
+struct reply_expect { /* the question that went out */
+	uint16_t id;
+	uint16_t type, qclass;
+	uint8_t name_length;
+	const uint8_t *name; /* as sent (case counts only with `match_case`) */
+	bool match_case;
+};
+
+struct reply {
+	struct image *image; /* caller frees; counts, rcode (extended), AD and EDE filled in; no OPT
+				record inside */
+	uint32_t positive_ttl; /* smallest TTL of the ANSWER section in seconds; 0 if empty or TTL ≥
+				  2^31 (RFC 2181 §8) */
+	uint32_t negative_ttl; /* RFC 2308 §5: min(SOA TTL, MINIMUM) when AUTHORITY has the SOA; 0:
+				  not to be cached */
+	bool is_negative;      /* NXDOMAIN or NODATA (RFC 2308 §2) */
+	bool has_edns;
+};
+
+/* Parses one whole message. Only with REPLY_OK is anything in `out` owned by the caller. */
+enum reply_verdict reply_parse(const uint8_t *packet, size_t length,
+			       const struct reply_expect *expect, struct reply *out);
+
+/*
+ * Writes the query that goes upstream: RD=1, CD/AD/DO as given, EDNS with our UDP size (1232)
+ * unless `with_edns` is false. `name` is a wire name. Returns the length; `out` holds at least 12 +
+ * 255 + 4 + 11 bytes (REPLY_QUERY_MAX).
+ */
+#define REPLY_QUERY_MAX 282
+size_t reply_encode_query(uint16_t id, uint16_t flags, const uint8_t *name, size_t name_length,
+			  uint16_t type, uint16_t qclass, bool with_edns, bool with_do,
+			  uint8_t out[REPLY_QUERY_MAX]);

@@ -1,0 +1,80 @@
+/*
+ * What is known of Nomad's services and instances, and since when; the control plane's own, no
+ * reader ever sees it. A change of one service rebuilds and publishes that one name. Exact names
+ * live here (Nomad is case-sensitive); names that fold to the same DNS name are served together.
+ * Pure: time is an argument, the zone is its only neighbour.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "nomad/json.h"
+#include "nomad/zone.h"
+
+struct catalogue;
+struct config;
+struct metrics;
+
+struct catalogue *catalogue_new(struct zone *zone, const struct config *config,
+				struct metrics *metrics);
+void catalogue_free(struct catalogue *catalogue);
+void catalogue_configure(struct catalogue *catalogue, const struct config *config);
+
+/* ---- one service's instances: collect, then commit or abandon (nothing known is lost by half a
+ * body) ---- */
+
+struct catalogue_update;
+
+/* Begins to collect the instances of one exact (namespace, service). NULL: out of memory. */
+struct catalogue_update *catalogue_begin(struct catalogue *catalogue, const char *namespace,
+					 const char *service);
+
+/* Adds one; unusable ones are left out, counted and named in the log once. 0 or -ENOMEM. Fits
+ * json_on_instance. */
+int catalogue_add(void *update, const struct json_instance *instance);
+
+/*
+ * Makes it the truth as of `index`, and publishes the folded name if anything changed (else only
+ * its times move). No instances at all: the service is gone. Frees the update. 0 or -ENOMEM (then
+ * the old truth stays).
+ */
+int catalogue_commit(struct catalogue_update *update, uint64_t index,
+		     const struct zone_times *times);
+
+/* Forgets what was collected. */
+void catalogue_abandon(struct catalogue_update *update);
+
+/* ---- a namespace's list of names ---- */
+
+struct catalogue_listing;
+
+struct catalogue_listing *catalogue_list_begin(struct catalogue *catalogue,
+					       const char *namespace_label);
+int catalogue_list_add(void *listing, const struct json_listed *listed); /* fits json_on_listed */
+
+/*
+ * Makes the list the truth: names not in it are gone (at once, their records too), new ones are
+ * known to exist, those that stay keep their records. 0 or -ENOMEM.
+ */
+int catalogue_list_commit(struct catalogue_listing *listing, uint64_t index,
+			  const struct zone_times *times);
+void catalogue_list_abandon(struct catalogue_listing *listing);
+
+/* ---- looking up ---- */
+
+/*
+ * The exact names behind a folded one, to be fetched: fills up to `capacity` pointers, borrowed
+ * until the catalogue changes. Returns how many there are.
+ */
+size_t catalogue_exact_names(const struct catalogue *catalogue, const char *namespace_label,
+			     const char *service_label, const char **out_namespace,
+			     const char **out_services, size_t capacity);
+
+/* Whether any instances of the folded name were ever fetched and are still held. */
+bool catalogue_has_instances(const struct catalogue *catalogue, const char *namespace_label,
+			     const char *service_label);
+
+size_t catalogue_service_count(const struct catalogue *catalogue);
+size_t catalogue_instance_count(const struct catalogue *catalogue);

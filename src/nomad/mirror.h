@@ -1,0 +1,47 @@
+/*
+ * Keeps the catalogue true: decides what to ask Nomad, when, and what an answer or its absence
+ * means. Tier "lookup": GET on demand, one request for any number of askers, kept for `ttl`,
+ * refreshed before expiry while asked for; unknown names are judged by one list per namespace and
+ * `negative-ttl`. Knows when Nomad is lost, denied, found again. Main thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "nomad/need.h"
+
+struct catalogue;
+struct config;
+struct http;
+struct metrics;
+struct mirror;
+struct zone;
+
+struct mirror_doors { /* how it speaks to the rest; all outlive the mirror */
+	uv_loop_t *loop;
+	struct http *http;
+	struct catalogue *catalogue;
+	struct zone *zone;
+	struct metrics *metrics;
+	void (*say)(void *arg, const struct need_word *word); /* a word for need.worker */
+	void *say_arg;
+	void (*on_state)(void *arg); /* Nomad was found or lost: ready state may have changed */
+	void *on_state_arg;
+};
+
+struct mirror *mirror_open(const struct mirror_doors *doors, const struct config *config);
+void mirror_close(struct mirror *mirror, void (*closed)(void *), void *arg);
+void mirror_configure(struct mirror *mirror, const struct config *config);
+
+/* A worker needs a name. Ends in one word for each NEED_NAMESPACE and NEED_SERVICE; NEED_REFRESH
+ * gets none. */
+void mirror_need(struct mirror *mirror, const struct need *need);
+
+/* One good word from Nomad was heard since start. */
+bool mirror_is_ready(const struct mirror *mirror);
+
+/* For /ready and logs: "lookup, Nomad at http://127.0.0.1:4646" or what is wrong with it. */
+void mirror_describe(const struct mirror *mirror, char *out, size_t capacity);
