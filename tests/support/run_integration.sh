@@ -1,0 +1,27 @@
+#!/bin/sh
+# Runs the integration tests against $NOMAD_DNS_BIN: the pytest suites, then each check_* program.
+# Arguments go to pytest ("-k stream"); with arguments the check_* programs are left out.
+set -u
+: "${NOMAD_DNS_BIN:?is the daemon to test}"
+python=${PYTHON:-/usr/bin/python3}
+export NOMAD_DNS_BIN
+# A sanitizer's finding must end the daemon with an exit code of its own.
+export ASAN_OPTIONS="${ASAN_OPTIONS:-exitcode=99:detect_leaks=1}"
+export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}"
+
+"$python" -m pytest tests/integration -q -p no:cacheprovider "$@" || exit 1
+[ $# -eq 0 ] || exit 0
+
+checks=0
+for check in tests/integration/check_*.sh tests/integration/check_*.py; do
+	[ -f "$check" ] || continue
+	case $check in
+	*.sh) bash "$check" ;;
+	*) "$python" "$check" ;;
+	esac || {
+		echo "integration: $check failed (exit status $?)"
+		exit 1
+	}
+	checks=$((checks + 1))
+done
+[ "$checks" -eq 0 ] || echo "integration: $checks checks passed"
