@@ -1,36 +1,62 @@
 # nomad-dns. `make help` lists the verbs.
 
+VERSION := 0.1.0
+
 CC ?= cc
+CLANG ?= clang
+CLANG_FORMAT ?= clang-format
 PKG_CONFIG ?= pkg-config
 PYTHON ?= /usr/bin/python3
 BUILD ?= build
+
 PREFIX ?= /usr/local
-VERSION := 0.1.0
+DESTDIR ?=
+SBINDIR ?= $(PREFIX)/sbin
+MANDIR ?= $(PREFIX)/share/man
+DOCDIR ?= $(PREFIX)/share/doc/nomad-dns
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 
 PACKAGES := libcurl libuv libcjson ldns liburcu-qsbr liburcu-cds
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion -Wvla -Wformat=2
 HARDENING := -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2 -fPIE
+ifneq ($(filter x86_64 i686,$(shell uname -m)),)
+HARDENING += -fcf-protection=full
+endif
 CFLAGS ?= -O2 -g
 LDFLAGS ?=
-ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -Isrc $(WARNINGS) $(HARDENING) \
-	$(shell $(PKG_CONFIG) --cflags $(PACKAGES)) $(CFLAGS) $(EXTRA_CFLAGS)
-ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack $(LDFLAGS) $(EXTRA_LDFLAGS)
-LIBS = $(shell $(PKG_CONFIG) --libs $(PACKAGES)) -lpthread -lm
+
+# pkg-config is asked once, and only when something is compiled: the verbs that install it come first.
+LIBRARY_CFLAGS = $(eval LIBRARY_CFLAGS := $$(patsubst -I%,-isystem %,$$(shell $(PKG_CONFIG) --cflags $(PACKAGES))))$(LIBRARY_CFLAGS)
+LIBS = $(eval LIBS := $$(shell $(PKG_CONFIG) --libs $(PACKAGES)) -lpthread -lm)$(LIBS)
+
+FULL_VERSION = $(eval FULL_VERSION := $$(VERSION)$$(addprefix +g,$$(shell git rev-parse --short=10 HEAD 2>/dev/null)))$(FULL_VERSION)
+ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -DVERSION='"$(FULL_VERSION)"' -Isrc $(WARNINGS) $(HARDENING) \
+	-ffile-prefix-map=$(CURDIR)=. $(LIBRARY_CFLAGS) $(CFLAGS) $(EXTRA_CFLAGS)
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code $(LDFLAGS) $(EXTRA_LDFLAGS)
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 SOURCES := $(filter-out src/main.c,$(wildcard src/*.c src/*/*.c))
 OBJECTS := $(SOURCES:%.c=$(BUILD)/obj/%.o)
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
+C_FILES := $(wildcard src/*.[ch] src/*/*.[ch] tests/*/*.[ch])
 
-all: $(BUILD)/nomad-dns
+all: $(BUILD)/nomad-dns ## build the daemon: build/nomad-dns
+
+help: ## this list
+	@echo "nomad-dns $(FULL_VERSION). Verbs of this Makefile:"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
+	@echo "Settings: CC CFLAGS LDFLAGS BUILD PREFIX DESTDIR; ARGS (run), FUZZ_SECONDS (fuzz), BENCH_ROUNDS (bench)."
+
+# ---- building ----
 
 $(BUILD)/nomad-dns: $(BUILD)/obj/src/main.o $(BUILD)/libnomad-dns.a
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
-$(BUILD)/libnomad-dns.a: $(OBJECTS)
+$(BUILD)/libnomad-dns.a: $(OBJECTS) $(BUILD)/objects.list
 	@rm -f $@
-	ar rcD $@ $^
+	ar rcD $@ $(OBJECTS)
 
-$(BUILD)/obj/%.o: %.c
+$(BUILD)/obj/%.o: %.c | $(BUILD)/libraries.ok
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
@@ -38,13 +64,115 @@ $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/libnomad-dns.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -Itests -MMD -MP $(ALL_LDFLAGS) -o $@ $< $(BUILD)/libnomad-dns.a $(LIBS) -lcmocka
 
-unit: $(UNIT_TESTS)
-	@for t in $^; do $$t || exit 1; done
+# Asked before the first object: a missing library is one sentence, not a page of the compiler's.
+$(BUILD)/libraries.ok:
+	@mkdir -p $(@D)
+	@command -v $(CC) >/dev/null 2>&1 || { echo "There is no C compiler ($(CC)) here: run \`make deps\` first." >&2; exit 1; }
+	@command -v $(PKG_CONFIG) >/dev/null 2>&1 || { echo "pkg-config is not installed: run \`make deps\` first." >&2; exit 1; }
+	@for p in $(PACKAGES); do $(PKG_CONFIG) --exists $$p || lost="$$lost $$p"; done; \
+	[ -z "$$lost" ] || { echo "Libraries are missing ($${lost# }): run \`make deps\` first." >&2; exit 1; }
+	@touch $@
 
-clean:
+# Rewritten only when its content changes: an object that went away, a new version.
+$(BUILD)/objects.list: FORCE
+	@mkdir -p $(@D)
+	@echo '$(OBJECTS)' | cmp -s - $@ || echo '$(OBJECTS)' >$@
+
+$(BUILD)/version: FORCE
+	@mkdir -p $(@D)
+	@echo '$(FULL_VERSION)' | cmp -s - $@ || echo '$(FULL_VERSION)' >$@
+
+VERSION_USERS := $(shell grep -lwE 'VERSION' src/*.c src/*/*.c 2>/dev/null)
+$(VERSION_USERS:%.c=$(BUILD)/obj/%.o): $(BUILD)/version
+
+debug: ## build without optimisation, with sanitizers: build/debug/nomad-dns
+	@$(MAKE) BUILD=build/debug CFLAGS="-Og -g3" EXTRA_CFLAGS="-U_FORTIFY_SOURCE $(SANITIZE)" EXTRA_LDFLAGS="$(SANITIZE)" all
+
+# ---- trying it ----
+
+run: $(BUILD)/nomad-dns ## beside a real agent (NOMAD_ADDR, else 127.0.0.1:4646); stays; ARGS="--ttl=1s"
+	@echo "nomad-dns beside $${NOMAD_ADDR:-http://127.0.0.1:4646}; ask it: dig @127.0.0.1 -p 1053 SERVICE.default.nomad" >&2
+	@exec $(BUILD)/nomad-dns $(ARGS)
+
+demo: deps ## build and show it against a small made-up Nomad; needs no agent
+	@$(MAKE) --no-print-directory all
+	@NOMAD_DNS_BIN=$(abspath $(BUILD)/nomad-dns) bash tests/support/demo.sh
+
+deps: ## install the Debian packages that are missing (tests/support/deps.sh has the list)
+	@sh tests/support/deps.sh build test
+
+# ---- testing ----
+
+test: deps ## everything a change must pass: deps, build, unit, integration
+	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory integration
+
+unit: $(UNIT_TESTS) ## the unit tests, stopping at the first suite that fails
+	@sh tests/support/run_unit.sh $^
+
+integration: $(BUILD)/nomad-dns ## the real binary against a made-up Nomad and upstream
+	@NOMAD_DNS_BIN=$(abspath $(BUILD)/nomad-dns) PYTHON=$(PYTHON) sh tests/support/run_integration.sh $(INTEGRATION)
+
+asan: ## unit and integration tests under the address and undefined-behaviour sanitizers
+	@$(MAKE) --no-print-directory BUILD=build/asan CFLAGS="-O1 -g" \
+		EXTRA_CFLAGS="-U_FORTIFY_SOURCE $(SANITIZE)" EXTRA_LDFLAGS="$(SANITIZE)" all unit
+	@$(MAKE) --no-print-directory BUILD=build/asan integration
+
+FUZZ_SECONDS ?= 10
+fuzz: ## each parser's fuzz harness for FUZZ_SECONDS (10)
+	@sh tests/support/deps.sh build fuzz
+	@$(MAKE) --no-print-directory -f tests/fuzz/fuzz.mk run FUZZ_SECONDS=$(FUZZ_SECONDS) CLANG=$(CLANG)
+
+bench: ## one table: CPU per query beside a bare responder and unbound, memory, start
+	@sh tests/support/deps.sh build bench
+	@$(MAKE) --no-print-directory all
+	@CC="$(CC)" $(PYTHON) tests/bench/bench.py --binary $(BUILD)/nomad-dns --build $(BUILD)/bench
+
+lint: ## the walls: format, warnings of both compilers, includes, lengths, banned words
+	@sh tests/support/deps.sh build test lint
+	@CC="$(CC)" CLANG="$(CLANG)" CLANG_FORMAT="$(CLANG_FORMAT)" PKG_CONFIG="$(PKG_CONFIG)" $(PYTHON) tests/lint/walls.py
+
+format: ## clang-format everything in place
+	@$(CLANG_FORMAT) -i $(C_FILES)
+
+coverage: ## lines of src/ that the tests reach
+	@$(MAKE) --no-print-directory BUILD=build/coverage CFLAGS="-O0 -g --coverage" EXTRA_CFLAGS="-U_FORTIFY_SOURCE" \
+		EXTRA_LDFLAGS="--coverage" all unit
+	@$(MAKE) --no-print-directory BUILD=build/coverage integration
+	@sh tests/support/coverage.sh build/coverage
+
+# ---- shipping ----
+
+install: $(BUILD)/nomad-dns ## binary, unit, man page, licence (PREFIX, DESTDIR)
+	install -D -m 755 $(BUILD)/nomad-dns $(DESTDIR)$(SBINDIR)/nomad-dns
+	install -D -m 644 LICENSE $(DESTDIR)$(DOCDIR)/LICENSE
+	@for unit in $(wildcard systemd/*.service systemd/*.socket); do \
+		mkdir -p $(DESTDIR)$(UNITDIR) && \
+		sed 's|/usr/[a-z/]*bin/nomad-dns|$(SBINDIR)/nomad-dns|g' $$unit >$(DESTDIR)$(UNITDIR)/$${unit##*/} && \
+		chmod 644 $(DESTDIR)$(UNITDIR)/$${unit##*/} && echo "unit $(DESTDIR)$(UNITDIR)/$${unit##*/}" || exit 1; done
+	@for page in $(wildcard man/*.8); do \
+		install -D -m 644 $$page $(DESTDIR)$(MANDIR)/man8/$${page##*/} || exit 1; done
+
+uninstall: ## removes what install put there
+	rm -f $(DESTDIR)$(SBINDIR)/nomad-dns
+	rm -f $(foreach unit,$(wildcard systemd/*.service systemd/*.socket),$(DESTDIR)$(UNITDIR)/$(notdir $(unit)))
+	rm -f $(foreach page,$(wildcard man/*.8),$(DESTDIR)$(MANDIR)/man8/$(notdir $(page)))
+	rm -rf $(DESTDIR)$(DOCDIR)
+
+DIST := nomad-dns-$(VERSION)
+dist: ## build/nomad-dns-VERSION.tar.gz, the same bytes each time
+	@mkdir -p build
+	@git rev-parse HEAD >/dev/null 2>&1 || { echo "make dist packs what git has committed; there is no git repository here" >&2; exit 1; }
+	git archive --prefix=$(DIST)/ HEAD | gzip -n9 >build/$(DIST).tar.gz
+	@ls -l build/$(DIST).tar.gz
+
+clean: ## remove build/
 	rm -rf $(BUILD)
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/obj $(BUILD)/unit -name '*.d' 2>/dev/null)
 
-.PHONY: all unit clean
+FORCE:
+.PHONY: all help debug run demo deps test unit integration asan fuzz bench lint format coverage \
+	install uninstall dist clean FORCE
 .DELETE_ON_ERROR:
