@@ -33,3 +33,12 @@ size_t str_distance(const char *a, const char *b);
  * fit. */
 int str_format(char *out, size_t capacity, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+#define STR_JSON_MAX 8 /* "\u001f" and its NUL, rounded up */
+
+/*
+ * Writes the first character of `text` (length ≥ 1) as it stands inside a JSON string: quotes,
+ * backslash and control characters escaped, a byte that is no UTF-8 as U+FFFD. Returns how many
+ * bytes of `text` it took; `out` is terminated.
+ */
+size_t str_escape_json(const char *text, size_t length, char out[STR_JSON_MAX]);
