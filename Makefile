@@ -131,7 +131,7 @@ bench: ## one table: CPU per query beside a bare responder and unbound, memory, 
 
 lint: ## the walls: format, warnings of both compilers, includes, lengths, banned words
 	@sh tests/support/deps.sh build test lint
-	@CC="$(CC)" CLANG="$(CLANG)" CLANG_FORMAT="$(CLANG_FORMAT)" PKG_CONFIG="$(PKG_CONFIG)" $(PYTHON) tests/lint/walls.py
+	@CC="$(CC)" CLANG="$(CLANG)" CLANG_FORMAT="$(CLANG_FORMAT)" $(PYTHON) tests/lint/walls.py -- $(ALL_CFLAGS)
 
 format: ## clang-format everything in place
 	@$(CLANG_FORMAT) -i $(C_FILES)
