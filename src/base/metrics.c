@@ -1,0 +1,202 @@
+/*
+ * METRIC_ROWS is the page: rows of one family follow each other, the first of them writes HELP and
+ * TYPE. Names and labels are those CoreDNS uses where it has the same thing, so that existing
+ * dashboards work. dns_responses_total has a row for each pair of stage and rcode and is computed.
+ */
+#include "base/metrics.h"
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/bytes.h"
+#include "base/log.h"
+#include "base/process.h"
+
+enum row_kind { ROW_COUNTER, ROW_GAUGE, ROW_GAUGE_MAX /* blocks do not add up */ };
+
+struct metric_row {
+	enum metric metric;
+	enum row_kind kind;
+	const char *name;
+	const char *label; /* `type="success"`; NULL: none */
+	const char *help;
+};
+
+static const struct metric_row METRIC_ROWS[] = {
+	{ METRIC_REQUESTS_UDP, ROW_COUNTER, "dns_requests_total", "proto=\"udp\"",
+	  "DNS requests received." },
+	{ METRIC_REQUESTS_TCP, ROW_COUNTER, "dns_requests_total", "proto=\"tcp\"", NULL },
+	{ METRIC_REQUESTS_DROPPED, ROW_COUNTER, "dns_requests_dropped_total", NULL,
+	  "Packets that were no request: shorter than a header, or a reply." },
+	{ METRIC_REQUESTS_REFUSED_SOURCE, ROW_COUNTER, "dns_requests_refused_total", NULL,
+	  "Requests from an address that is not allowed to ask." },
+	{ METRIC_RESPONSES_TRUNCATED, ROW_COUNTER, "dns_responses_truncated_total", NULL,
+	  "Responses over UDP that told the client to ask again over TCP." },
+	{ METRIC_RESPONSES_CUT_64K, ROW_COUNTER, "dns_responses_cut_total", NULL,
+	  "Responses with fewer records than there are, because a message holds no more." },
+	{ METRIC_RESPONSES_UNSENT, ROW_COUNTER, "dns_responses_unsent_total", NULL,
+	  "Responses that could not be sent or whose client was gone." },
+	{ METRIC_QUERIES_WAITING, ROW_GAUGE, "queries_waiting", NULL,
+	  "Queries waiting for Nomad or an upstream resolver." },
+	{ METRIC_QUERIES_EXPIRED, ROW_COUNTER, "queries_expired_total", NULL,
+	  "Queries that got no answer before their deadline." },
+	{ METRIC_QUERIES_OVER_LIMIT, ROW_COUNTER, "queries_over_limit_total", NULL,
+	  "Queries refused because too many were waiting." },
+	{ METRIC_STALE_NOMAD, ROW_COUNTER, "stale_answers_total", "source=\"nomad\"",
+	  "Answers given from data past its time because the source was unreachable." },
+	{ METRIC_STALE_CACHE, ROW_COUNTER, "stale_answers_total", "source=\"cache\"", NULL },
+	{ METRIC_CACHE_HITS_SUCCESS, ROW_COUNTER, "cache_hits_total", "type=\"success\"",
+	  "Questions answered from the cache." },
+	{ METRIC_CACHE_HITS_DENIAL, ROW_COUNTER, "cache_hits_total", "type=\"denial\"", NULL },
+	{ METRIC_CACHE_MISSES, ROW_COUNTER, "cache_misses_total", NULL,
+	  "Questions not found in the cache." },
+	{ METRIC_CACHE_EVICTIONS, ROW_COUNTER, "cache_evictions_total", NULL,
+	  "Cache entries removed to make room." },
+	{ METRIC_CACHE_ENTRIES_SUCCESS, ROW_GAUGE, "cache_entries", "type=\"success\"",
+	  "Entries in the cache." },
+	{ METRIC_CACHE_ENTRIES_DENIAL, ROW_GAUGE, "cache_entries", "type=\"denial\"", NULL },
+	{ METRIC_CACHE_BYTES, ROW_GAUGE, "cache_bytes", NULL, "Bytes the cache's entries take." },
+	{ METRIC_UDP_KERNEL_DROPS, ROW_COUNTER, "udp_kernel_drops_total", NULL,
+	  "Packets the kernel dropped because the receive buffer was full." },
+	{ METRIC_TCP_CLIENTS, ROW_GAUGE, "tcp_clients", NULL, "TCP clients connected." },
+	{ METRIC_TCP_ACCEPTED, ROW_COUNTER, "tcp_accepted_total", NULL,
+	  "TCP connections accepted." },
+	{ METRIC_TCP_REFUSED, ROW_COUNTER, "tcp_refused_total", NULL,
+	  "TCP connections closed at once because tcp-max-clients was reached." },
+	{ METRIC_TCP_CLOSED_IDLE, ROW_COUNTER, "tcp_closed_total", "reason=\"idle\"",
+	  "TCP connections we closed." },
+	{ METRIC_TCP_CLOSED_SLOW, ROW_COUNTER, "tcp_closed_total", "reason=\"slow\"", NULL },
+	{ METRIC_UPSTREAM_QUERIES_UDP, ROW_COUNTER, "forward_requests_total", "proto=\"udp\"",
+	  "Queries sent to upstream resolvers." },
+	{ METRIC_UPSTREAM_QUERIES_TCP, ROW_COUNTER, "forward_requests_total", "proto=\"tcp\"",
+	  NULL },
+	{ METRIC_UPSTREAM_TIMEOUTS, ROW_COUNTER, "forward_timeouts_total", NULL,
+	  "Queries an upstream resolver did not answer in time." },
+	{ METRIC_UPSTREAM_REPLIES_BAD, ROW_COUNTER, "forward_bad_replies_total", NULL,
+	  "Packets from upstream ignored: wrong id, question or form." },
+	{ METRIC_UPSTREAM_FAILED, ROW_COUNTER, "forward_failures_total", NULL,
+	  "Questions no upstream resolver answered." },
+	{ METRIC_UPSTREAM_COALESCED, ROW_COUNTER, "forward_coalesced_total", NULL,
+	  "Questions that joined an identical one already under way." },
+	{ METRIC_NOMAD_REQUESTS_LIST, ROW_COUNTER, "nomad_requests_total", "endpoint=\"services\"",
+	  "HTTP requests sent to Nomad." },
+	{ METRIC_NOMAD_REQUESTS_SERVICE, ROW_COUNTER, "nomad_requests_total",
+	  "endpoint=\"service\"", NULL },
+	{ METRIC_NOMAD_FAILURES_CONNECT, ROW_COUNTER, "nomad_failures_total", "reason=\"connect\"",
+	  "HTTP requests to Nomad that failed." },
+	{ METRIC_NOMAD_FAILURES_TIMEOUT, ROW_COUNTER, "nomad_failures_total", "reason=\"timeout\"",
+	  NULL },
+	{ METRIC_NOMAD_FAILURES_STATUS, ROW_COUNTER, "nomad_failures_total", "reason=\"status\"",
+	  NULL },
+	{ METRIC_NOMAD_FAILURES_DENIED, ROW_COUNTER, "nomad_failures_total", "reason=\"denied\"",
+	  NULL },
+	{ METRIC_NOMAD_FAILURES_BODY, ROW_COUNTER, "nomad_failures_total", "reason=\"body\"",
+	  NULL },
+	{ METRIC_NOMAD_INSTANCES_LEFT_OUT, ROW_COUNTER, "nomad_instances_left_out_total", NULL,
+	  "Instances that cannot be expressed in DNS." },
+	{ METRIC_NOMAD_OVER_LIMIT, ROW_COUNTER, "nomad_over_limit_total", NULL,
+	  "Lookups refused because too many were open." },
+	{ METRIC_NOMAD_SERVICES, ROW_GAUGE, "nomad_services", NULL, "Services known." },
+	{ METRIC_NOMAD_INSTANCES, ROW_GAUGE, "nomad_instances", NULL, "Service instances known." },
+	{ METRIC_NOMAD_INDEX, ROW_GAUGE_MAX, "nomad_index", NULL, "Last index seen from Nomad." },
+	{ METRIC_NOMAD_CONNECTED, ROW_GAUGE_MAX, "nomad_connected", NULL,
+	  "1 while Nomad answers, 0 while it is lost." },
+	{ METRIC_CONFIG_RELOADS_FAILED, ROW_COUNTER, "config_reload_failures_total", NULL,
+	  "Reloads refused because the new configuration was bad." },
+	{ METRIC_CONFIG_RELOAD_OK, ROW_GAUGE_MAX, "config_last_reload_successful", NULL,
+	  "1 if the last reload succeeded." },
+};
+
+static const char *const RCODE_NAMES[METRIC_RCODES] = {
+	"NOERROR",    "FORMERR",    "SERVFAIL",	  "NXDOMAIN",	"NOTIMP",  "REFUSED",
+	"YXDOMAIN",   "YXRRSET",    "NXRRSET",	  "NOTAUTH",	"NOTZONE", "DSOTYPENI",
+	"RESERVED12", "RESERVED13", "RESERVED14", "RESERVED15", "BADVERS",
+};
+
+static const char *const STAGE_NAMES[] = {
+	[METRIC_STAGE_NONE] = "none",
+	[METRIC_STAGE_NOMAD] = "nomad",
+	[METRIC_STAGE_CACHE] = "cache",
+	[METRIC_STAGE_FORWARD] = "forward",
+};
+
+static uint64_t fold_blocks(const struct metrics *const *blocks, unsigned count, enum metric metric,
+			    enum row_kind kind)
+{
+	uint64_t total = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t value =
+			atomic_load_explicit(&blocks[i]->value[metric], memory_order_relaxed);
+
+		if (kind != ROW_GAUGE_MAX)
+			total += value;
+		else if (value > total)
+			total = value;
+	}
+	return total;
+}
+
+static void put_head(struct buf *out, const char *prefix, const char *name, const char *help,
+		     bool is_counter)
+{
+	buf_printf(out, "# HELP %s_%s %s\n# TYPE %s_%s %s\n", prefix, name, help, prefix, name,
+		   is_counter ? "counter" : "gauge");
+}
+
+/* Pairs that never happened are left out: 68 series would mostly say nothing. */
+static void put_responses(const struct metrics *const *blocks, unsigned count, const char *prefix,
+			  struct buf *out)
+{
+	put_head(out, prefix, "dns_responses_total",
+		 "DNS responses, by rcode and by the part that answered.", true);
+	for (unsigned stage = 0; stage < COUNT_OF(STAGE_NAMES); stage++) {
+		for (unsigned rcode = 0; rcode < METRIC_RCODES; rcode++) {
+			enum metric metric = metric_response((enum metric_stage)stage, rcode);
+			uint64_t value = fold_blocks(blocks, count, metric, ROW_COUNTER);
+
+			if (value == 0)
+				continue;
+			buf_printf(out,
+				   "%s_dns_responses_total{rcode=\"%s\",plugin=\"%s\"} %" PRIu64
+				   "\n",
+				   prefix, RCODE_NAMES[rcode], STAGE_NAMES[stage], value);
+		}
+	}
+}
+
+static void put_rows(const struct metrics *const *blocks, unsigned count, const char *prefix,
+		     struct buf *out)
+{
+	const char *family = "";
+
+	for (size_t i = 0; i < COUNT_OF(METRIC_ROWS); i++) {
+		const struct metric_row *row = &METRIC_ROWS[i];
+		uint64_t value = fold_blocks(blocks, count, row->metric, row->kind);
+
+		if (strcmp(family, row->name) != 0)
+			put_head(out, prefix, row->name, row->help, row->kind == ROW_COUNTER);
+		family = row->name;
+		if (row->label == NULL)
+			buf_printf(out, "%s_%s %" PRIu64 "\n", prefix, row->name, value);
+		else
+			buf_printf(out, "%s_%s{%s} %" PRIu64 "\n", prefix, row->name, row->label,
+				   value);
+	}
+}
+
+void metrics_render(const struct metrics *const *blocks, unsigned count, const char *prefix,
+		    struct buf *out)
+{
+	put_head(out, prefix, "build_info", "The version that runs.", false);
+	buf_printf(out, "%s_build_info{version=\"%s\"} 1\n", prefix, VERSION);
+	put_rows(blocks, count, prefix, out);
+	put_responses(blocks, count, prefix, out);
+	put_head(out, prefix, "log_lines_dropped_total",
+		 "Log lines dropped because writing them would have blocked.", true);
+	buf_printf(out, "%s_log_lines_dropped_total %" PRIu64 "\n", prefix, log_dropped_count());
+	process_render_metrics(out);
+}
