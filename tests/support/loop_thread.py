@@ -15,7 +15,6 @@ class LoopThread:
     def __init__(self):
         self.loop = None
         self.thread = None
-        self.tasks = set()
 
     async def open(self):
         """Opens sockets. Runs on the loop."""
@@ -56,7 +55,7 @@ class LoopThread:
 
     async def shut(self):
         await self.close()
-        tasks = [task for task in self.tasks if task is not asyncio.current_task()]
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -80,13 +79,6 @@ class LoopThread:
             return function(*args, **kwargs)
 
         return self.wait(run())
-
-    def spawn(self, coroutine):
-        """A task that stop() cancels."""
-        task = self.loop.create_task(coroutine)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-        return task
 
 
 class Request:

@@ -1,0 +1,407 @@
+"""The fakes, held against the recordings of a real agent and against dnspython: a lying fake proves nothing."""
+
+import gzip
+import http.client
+import json
+import os
+import re
+import socket
+import sys
+import threading
+import time
+import urllib.parse
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import bexpr
+from fake_nomad import FAULT_MODES, FakeNomad, Refusal, parse_duration
+
+FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "fixtures")
+REAL = os.path.join(FIXTURES, "nomad", "real")
+
+
+def get(nomad, path, listener=0, headers=None, method="GET", timeout=10):
+    """(status, headers, body) of one request on a connection of its own."""
+    parts = urllib.parse.urlsplit(nomad.addresses[listener])
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
+    try:
+        connection.request(method, path, headers=headers or {})
+        response = connection.getresponse()
+        return response.status, dict(response.getheaders()), response.read()
+    finally:
+        connection.close()
+
+
+def get_raw(nomad, target, headers="", listener=0):
+    """The reply as on the wire, without its date. The connection is kept, as the recordings kept it."""
+    if nomad.listeners[listener].is_unix:
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(nomad.listeners[listener].rest)
+    else:
+        parts = urllib.parse.urlsplit(nomad.addresses[listener])
+        client = socket.create_connection((parts.hostname, parts.port))
+    with client:
+        client.sendall(f"{target} HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode())
+        client.settimeout(5)
+        data = b""
+        while True:
+            head, end, body = data.partition(b"\r\n\r\n")
+            length = re.search(rb"Content-Length: (\d+)", head)
+            if end and length and len(body) >= int(length[1]):
+                return without_date(data)
+            part = client.recv(65536)
+            if not part:
+                return without_date(data)
+            data += part
+
+
+def without_date(data):
+    return re.sub(rb"Date: [^\r]*\r\n", b"", data)
+
+
+def recording(name):
+    with open(os.path.join(REAL, name), "rb") as file:
+        return without_date(file.read())
+
+
+def real_catalogue():
+    """What the recordings' agent F held, at index 22."""
+    services = []
+    for name in ("web-2-instances", "ipv6", "hostname-address", "noport"):
+        with open(os.path.join(REAL, f"service-{name}.json"), encoding="utf-8") as file:
+            services += json.load(file)
+    return {"Services": services}
+
+
+@pytest.fixture
+def nomad():
+    with FakeNomad(catalogue=os.path.join(FIXTURES, "demo", "catalogue.json")) as fake:
+        yield fake
+
+
+def test_bodies_and_heads_are_the_recorded_ones():
+    with FakeNomad(is_shuffled=False) as fake:
+        services = real_catalogue()["Services"]
+        fake.register(*services)
+        for entry in fake.catalogue.entries.values():
+            original = next(row for row in services if row["ID"] == entry["ID"])
+            entry.update(CreateIndex=original["CreateIndex"], ModifyIndex=original["ModifyIndex"])
+        fake.set_index(22)
+        for target, name in {
+            "GET /v1/service/web": "service-web-2-instances.http",
+            "GET /v1/service/v6svc": "service-ipv6.http",
+            "GET /v1/service/Ext-DB": "service-hostname-address.http",
+            "GET /v1/service/noport": "service-noport.http",
+            "GET /v1/service/nosuch": "service-missing.http",
+            "GET /v1/service/web?namespace=nosuch": "service-unknown-namespace.http",
+            "GET /v1/service/web?namespace=*": "service-wildcard-namespace.http",
+            "GET /v1/services": "services-list-default.http",
+            "GET /v1/service/web?index=5&wait=60": "error-400-wait.http",
+            "GET /v1/services?index=abc": "error-400-index.http",
+            "GET /v1/services?region=mars": "error-500-region.http",
+        }.items():
+            ours, theirs = get_raw(fake, target), recording(name)
+            ours_index = re.sub(rb"X-Nomad-Index: \d+", b"", ours)
+            assert ours_index == re.sub(rb"X-Nomad-Index: \d+", b"", theirs), name
+
+
+def test_an_empty_catalogue_lists_nothing_at_index_1():
+    with FakeNomad() as fake:
+        assert get_raw(fake, "GET /v1/services") == recording("services-list-empty.http")
+
+
+def test_errors_are_the_recorded_ones():
+    with FakeNomad(acl=True, no_leader_s=0.1) as fake:
+        fake.add_token("good", "client", ["prod"])
+        assert get_raw(fake, "GET /v1/service/web", "X-Nomad-Token: good\r\n") == recording("error-403-service.http")
+        assert get_raw(fake, "GET /v1/services", "X-Nomad-Token: bad\r\n") == recording("error-403-bad-token.http")
+        assert get_raw(fake, "POST /v1/services") == recording("error-405-post.http")
+        fake.fault("no-leader")
+        assert get_raw(fake, "GET /v1/services") == recording("error-500-no-leader-server.http")
+
+
+def test_the_task_api_wants_a_token_and_sends_no_vary(tmp_path):
+    with FakeNomad(listen=[f"unix://{tmp_path}/api.sock"], acl=True) as fake:
+        assert get_raw(fake, "GET /v1/services") == recording("taskapi-token-none.http")
+        unknown = "X-Nomad-Token: 5ac99172-6161-e873-c0f4-a64836ea72f3\r\n"
+        assert get_raw(fake, "GET /v1/services", unknown) == recording("taskapi-token-unknown.http")
+        assert get_raw(fake, "GET /v1/services", "X-Nomad-Token: half\r\n") == recording("taskapi-token-malformed.http")
+        fake.add_token("a.b.c", "workload")
+        reply = get_raw(fake, "GET /v1/services?namespace=prod", "Accept-Encoding: gzip\r\nX-Nomad-Token: a.b.c\r\n")
+        assert reply.endswith(b"\r\n\r\n[]") and b"Vary" not in reply and b"gzip" not in reply
+
+
+def test_a_connection_carries_many_requests(nomad):
+    parts = urllib.parse.urlsplit(nomad.address)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port)
+    for _ in range(3):
+        connection.request("GET", "/v1/service/redis")
+        assert connection.getresponse().read().startswith(b"[{")
+    assert {entry["connection"] for entry in nomad.requests()} == {1}
+
+
+def test_gzip_only_when_asked(nomad):
+    _, headers, body = get(nomad, "/v1/service/redis", headers={"Accept-Encoding": "gzip"})
+    assert headers["Content-Encoding"] == "gzip" and len(json.loads(gzip.decompress(body))) == 2
+    _, headers, body = get(nomad, "/v1/service/redis")
+    assert "Content-Encoding" not in headers and len(json.loads(body)) == 2
+
+
+def test_names_are_case_sensitive(nomad):
+    assert json.loads(get(nomad, "/v1/service/Ext-DB")[2])[0]["Address"] == "db.example.net"
+    assert get(nomad, "/v1/service/ext-db")[2] == b"[]"
+
+
+def test_whole_bodies_are_served_with_the_keys_they_have(nomad):
+    assert get(nomad, "/v1/service/example")[2] == (
+        b'[{"Address":"1.2.3.4","Namespace":"default","Port":23202,"ServiceName":"example"}]')
+
+
+def test_a_wildcard_lists_every_namespace_that_has_services(nomad):
+    rows = json.loads(get(nomad, "/v1/services?namespace=*")[2])
+    assert {row["Namespace"] for row in rows} == {"default", "prod"}
+
+
+@pytest.mark.parametrize("expression, expected", [
+    ('"canary" not in Tags', 2), ('"canary" in Tags', 1), ('Address == "10.20.0.11"', 1), ('Address != "10.20.0.11"', 2),
+    ('"v1" in Tags and Port == 24592', 1), ('Tags is empty', 0), ('Tags contains "http" and not (Port == 24592)', 2),
+    ('Port == 24592 or Port == 28017', 2), ('Address matches "^10[.]"', 3),
+])
+def test_filters(nomad, expression, expected):
+    body = get(nomad, "/v1/service/web?filter=" + urllib.parse.quote(expression))[2]
+    assert len(json.loads(body)) == expected
+
+
+def test_a_bad_filter_is_a_400(nomad):
+    status, _, body = get(nomad, "/v1/service/web?filter=%3D%3D")
+    assert status == 400 and body.startswith(b"failed to create result paginator")
+    with pytest.raises(bexpr.BadFilter):
+        bexpr.parse('Nonsense == "x"')
+
+
+@pytest.mark.parametrize("text, seconds", [("60s", 60), ("500ms", 0.5), ("1m30s", 90), ("-5s", -5), ("0", 0)])
+def test_durations(text, seconds):
+    assert parse_duration(text) == seconds
+
+
+def test_a_bare_number_is_no_duration():
+    with pytest.raises(Refusal):
+        parse_duration("60")
+
+
+def blocked(nomad, path):
+    """Starts a held request; a function that waits for its reply."""
+    result = []
+    before = nomad.count()
+
+    def run():
+        try:
+            result.append(get(nomad, path))
+        except http.client.HTTPException:
+            result.append(None)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 5
+    while nomad.count() == before and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(0.05)
+
+    def finish(timeout=5):
+        thread.join(timeout)
+        return result[0] if result else None
+
+    return finish
+
+
+@pytest.mark.parametrize("path, is_woken", [
+    ("/v1/services?namespace=*", True), ("/v1/services?namespace=default", True), ("/v1/services?namespace=~", True),
+    ("/v1/service/redis?namespace=default", True), ("/v1/service/nosuch?namespace=default", True),
+    ("/v1/service/web?namespace=default", False), ("/v1/services?namespace=prod", False),
+])
+def test_what_a_change_wakes(nomad, path, is_woken):
+    index = nomad.catalogue.index
+    finish = blocked(nomad, f"{path}&index={index}&wait=1s")
+    begun = time.monotonic()
+    nomad.register({"ServiceName": "redis", "Address": "192.168.29.78", "Port": 1})
+    status, headers, _ = finish()
+    assert status == 200 and int(headers["X-Nomad-Index"]) == index + 1
+    assert (time.monotonic() - begun < 0.8) == is_woken
+
+
+def test_an_index_behind_the_table_returns_at_once(nomad):
+    begun = time.monotonic()
+    get(nomad, f"/v1/service/web?index={nomad.catalogue.index - 1}&wait=30s")
+    assert time.monotonic() - begun < 5
+
+
+def test_an_identical_registration_moves_nothing(nomad):
+    before = nomad.catalogue.index
+    nomad.register({"ServiceName": "redis", "Address": "192.168.29.76", "Port": 25395, "Tags": ["primary"]})
+    assert nomad.catalogue.index == before
+    assert nomad.deregister(ServiceName="redis", Address="192.168.29.76") == 1
+    assert nomad.catalogue.index == before + 1
+
+
+def test_rights():
+    with FakeNomad(catalogue=os.path.join(FIXTURES, "demo", "catalogue.json"), acl=True) as fake:
+        fake.add_token("m", "management")
+        fake.add_token("p", "client", ["prod"])
+        fake.add_token("w", "workload")
+        as_who = lambda token, path: get(fake, path, headers={"X-Nomad-Token": token} if token else {})
+        everywhere = "/v1/services?namespace=*"
+        assert len(json.loads(as_who("m", everywhere)[2])) == 2
+        assert [row["Namespace"] for row in json.loads(as_who("p", everywhere)[2])] == ["prod"]
+        for token in ("w", ""):
+            status, headers, body = as_who(token, everywhere)
+            assert (status, headers["X-Nomad-Index"], body) == (200, "0", b"[]")
+        assert as_who("x", everywhere)[0] == 403
+        assert as_who("p", "/v1/services")[0] == 403
+        assert as_who("p", "/v1/service/web?namespace=prod")[0] == 200
+        assert as_who("w", "/v1/services?namespace=prod")[0] == 200
+        assert as_who("w", "/v1/services?namespace=~")[0] == 200
+        assert as_who("p", "/v1/services?namespace=~")[0] == 403
+        assert as_who("", "/v1/service/web")[0] == 403
+        assert as_who("p", "/v1/service/web?namespace=*")[2] == b"[]"
+        bearer = get(fake, "/v1/services?namespace=prod", headers={"Authorization": "bearer p"})
+        assert bearer[0] == 200
+
+
+class Stream:
+    """A client of the event stream that reads line by line."""
+
+    def __init__(self, nomad, query):
+        parts = urllib.parse.urlsplit(nomad.address)
+        self.socket = socket.create_connection((parts.hostname, parts.port), timeout=5)
+        self.socket.sendall(f"GET /v1/event/stream?{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        self.file = self.socket.makefile("rb")
+        self.head = b""
+        while not self.head.endswith(b"\r\n\r\n"):
+            self.head += self.file.readline()
+
+    def next(self):
+        return json.loads(self.file.readline())
+
+
+def test_the_stream_greets_tells_and_beats():
+    with FakeNomad(heartbeat_s=0.3) as fake:
+        stream = Stream(fake, "topic=Service&namespace=*")
+        assert stream.head == recording("stream-denied.http")
+        assert stream.next() == {}
+        fake.register({"ServiceName": "web", "Address": "10.0.0.1", "Port": 80})
+        frame = stream.next()
+        while frame == {}:
+            frame = stream.next()
+        with open(os.path.join(REAL, "stream-tag-update.ndjson"), encoding="utf-8") as file:
+            real = json.loads(file.readlines()[1])
+        assert frame.keys() == real.keys() and frame["Events"][0].keys() == real["Events"][0].keys()
+        assert frame["Events"][0]["Payload"]["Service"].keys() == real["Events"][0]["Payload"]["Service"].keys()
+        fake.deregister(ServiceName="web")
+        types = []
+        while not types:
+            types = [event["Type"] for event in stream.next().get("Events", [])]
+        assert types == ["ServiceDeregistration"]
+        assert stream.next() == {}
+
+
+def test_a_stream_from_index_0_replays_what_is_buffered():
+    with FakeNomad() as fake:
+        for number in range(3):
+            fake.register({"ServiceName": "web", "Address": f"10.0.0.{number}", "Port": 80})
+        stream = Stream(fake, "topic=Service:web&index=0")
+        assert [stream.next().get("Index") for _ in range(4)] == [None, 2, 3, 4]
+        exact = Stream(fake, "topic=Service&index=3")
+        assert [exact.next().get("Index") for _ in range(3)] == [None, 3, 4]
+
+
+def test_a_refused_listener_comes_back_at_its_address(nomad):
+    nomad.fault("refuse")
+    with pytest.raises(ConnectionRefusedError):
+        get(nomad, "/v1/services")
+    nomad.clear_faults()
+    assert get(nomad, "/v1/services")[0] == 200
+
+
+@pytest.mark.parametrize("mode, expected", [
+    ("status=500", 500), ("status=403", 403), ("status=404", 404), ("status=429", 429), ("status=301", 301),
+    ("html", b"<!DOCTYPE"), ("empty", b""), ("shape={}", b"{}"), ("cut-json", b"[{"),
+])
+def test_faults_that_are_still_http(nomad, mode, expected):
+    nomad.fault(mode, times=1)
+    status, _, body = get(nomad, "/v1/service/redis")
+    if isinstance(expected, int):
+        assert status == expected
+    else:
+        assert status == 200 and body.startswith(expected)
+    assert len(json.loads(get(nomad, "/v1/service/redis")[2])) == 2
+
+
+@pytest.mark.parametrize("mode", ["truncated", "bad-chunk", "close", "reset", "not-http", "old-http", "huge-header"])
+def test_faults_that_are_no_http(nomad, mode):
+    nomad.fault(mode)
+    with pytest.raises((http.client.HTTPException, ConnectionError, ValueError)):
+        get(nomad, "/v1/service/redis")
+
+
+def test_false_indexes(nomad):
+    nomad.fault("index=0", times=1)
+    assert get(nomad, "/v1/services")[1]["X-Nomad-Index"] == "0"
+    nomad.fault("no-index", times=1)
+    assert "X-Nomad-Index" not in get(nomad, "/v1/services")[1]
+    nomad.fault("wildcard-empty", times=1)
+    status, headers, body = get(nomad, "/v1/services?namespace=*")
+    assert (status, headers["X-Nomad-Index"], body) == (200, "0", b"[]")
+
+
+def test_large_bodies(nomad):
+    nomad.fault("huge=2")
+    assert len(get(nomad, "/v1/service/redis")[2]) > 2 << 20
+    nomad.clear_faults()
+    nomad.fault("gzip-bomb=4")
+    _, headers, body = get(nomad, "/v1/service/redis")
+    assert headers["Content-Encoding"] == "gzip" and len(body) < 100000
+    assert len(gzip.decompress(body)) == (4 << 20) + 2
+
+
+def test_a_hanging_agent_lets_go_when_healed(nomad):
+    nomad.fault("hang")
+    finish = blocked(nomad, "/v1/services")
+    assert finish(0.1) is None
+    nomad.clear_faults()
+    assert get(nomad, "/v1/services")[0] == 200
+
+
+def test_no_leader_answers_stale_readers(nomad):
+    nomad.fault("no-leader")
+    status, headers, _ = get(nomad, "/v1/services?stale")
+    assert status == 200 and headers["X-Nomad-Knownleader"] == "false"
+
+
+def test_every_fault_has_a_name_in_the_table():
+    assert all(callable(row[0]) for row in FAULT_MODES.values())
+    with pytest.raises(ValueError):
+        FakeNomad().fault("nonsense")
+
+
+def test_the_control_channel(nomad):
+    with FakeNomad(control="127.0.0.1:0") as fake:
+        parts = urllib.parse.urlsplit(fake.control_address)
+
+        def control(method, path, body=None):
+            connection = http.client.HTTPConnection(parts.hostname, parts.port)
+            connection.request(method, path, json.dumps(body) if body is not None else None)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+
+        assert control("POST", "/control/register", {"ServiceName": "a", "Address": "10.0.0.1"}) == (200, {"Index": 2})
+        assert control("GET", "/control/state")[1]["Index"] == 2
+        assert control("POST", "/control/fault", {"mode": "status=500"})[0] == 200
+        assert get(fake, "/v1/services")[0] == 500
+        assert control("DELETE", "/control/fault")[0] == 200
+        assert get(fake, "/v1/services")[0] == 200
+        assert control("GET", "/control/counts")[1] == {"/v1/services?namespace=default": 2}
+        assert control("POST", "/control/deregister", {"ServiceName": "a"})[1] == {"Removed": 1}
+        assert control("POST", "/control/fault", {"mode": "nonsense"})[0] == 400
+        assert control("GET", "/control/nonsense")[0] == 404
