@@ -38,7 +38,7 @@ enum zone_state {
 /* The records of one owner: the service itself, one of its tags, or one of its instances'
  * addresses. */
 struct zone_set {
-	uint16_t label_at; /* in text[]; label_length 0: the service itself */
+	uint32_t label_at; /* in text[]; label_length 0: the service itself */
 	uint8_t label_length;
 	bool is_tag; /* else an address, or the service itself */
 	uint16_t host_count;
@@ -57,17 +57,18 @@ struct zone_name {
 	struct rcu_head rcu;
 	enum zone_kind kind;
 	enum zone_state state;
-	bool is_leaderless;	  /* said by a server that knew no leader: mark it stale */
-	uint64_t refresh_from_ms; /* from then on an asker has it refreshed */
-	uint64_t fresh_until_ms; /* the truth until then; UINT64_MAX: a live mirror keeps it true */
-	uint64_t stale_until_ms; /* then not even a lost Nomad makes it an answer */
-	atomic_bool refresh_asked; /* one refresh per version of the name */
-	atomic_ulong asked_count;  /* for preloading and refreshing: is it in use? */
+	atomic_bool is_leaderless;	  /* said by a server that knew no leader: mark it stale */
+	_Atomic uint64_t refresh_from_ms; /* from then on an asker has it refreshed */
+	_Atomic uint64_t
+		fresh_until_ms; /* the truth until then; UINT64_MAX: a live mirror keeps it true */
+	_Atomic uint64_t stale_until_ms; /* then not even a lost Nomad makes it an answer */
+	atomic_bool refresh_asked;	 /* one refresh per version of the name */
+	atomic_ulong asked_count;	 /* for preloading and refreshing: is it in use? */
 	uint8_t owner_length;
 	uint8_t owner[DNS_NAME_MAX]; /* folded wire form */
 	struct image *image;	     /* owned; NULL: none */
-	uint16_t set_count; /* sets[0] is the service itself, the others sorted by label, address
-			       before tag */
+	/* sets[0] is the service itself, the others sorted by label, an address before a tag */
+	uint32_t set_count;
 	uint16_t host_count;
 	struct zone_set *sets; /* the four arrays are one block behind the struct */
 	struct zone_host *hosts;
@@ -92,6 +93,8 @@ struct zone_settings { /* what answers look like; replaced as a whole on reload 
 	uint32_t ttl_s, negative_ttl_s;
 	uint64_t max_stale_ms;
 	bool reverse;
+	uint8_t first_length; /* the zone given first: PTR targets are in it */
+	uint8_t first[DNS_NAME_MAX];
 	size_t apex_count;
 	struct zone_apex apex[]; /* longest name first, so that the first match is the longest */
 };
