@@ -17,8 +17,9 @@ struct sockets_one {
 	int fd;		 /* -1 once handed to a worker */
 	unsigned worker; /* whose it is */
 	bool is_tcp;
-	bool is_wildcard; /* bound to 0.0.0.0 or ::, so replies need the packet's own address */
-	struct addr addr; /* as bound (port from the kernel if 0 was asked) */
+	bool is_wildcard;  /* bound to 0.0.0.0 or ::, so replies need the packet's own address */
+	bool is_inherited; /* others may share it: what waits in it at the end is theirs */
+	struct addr addr;  /* as bound (port from the kernel if 0 was asked) */
 };
 
 struct sockets {
