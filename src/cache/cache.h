@@ -50,7 +50,7 @@ const struct cache_entry *cache_find(struct cache *cache, const struct cache_key
 				     uint64_t now_ms, uint64_t accept_stale_ms);
 
 /* Takes `image` over and keeps it for ttl_s. Replaces an entry of the same key. 0, or
- * -ENOMEM/-EFBIG (then `image` is freed). */
+ * -ENOMEM/-EFBIG (then `image` stays the caller's). */
 int cache_put(struct cache *cache, const struct cache_key *key, struct image *image, uint32_t ttl_s,
 	      bool is_negative, uint64_t now_ms);
 

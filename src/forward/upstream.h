@@ -27,6 +27,8 @@ struct upstream_list {
 	} upstream[];
 };
 
+#define UPSTREAM_MAX 64 /* bits of a `tried` mask; more are reported and left out */
+
 /*
  * Builds the list: resolv.conf files are read now, our own listen addresses dropped (each said in
  * `out_report`, one line each, for the log). An unreadable file is reported and contributes
@@ -38,9 +40,13 @@ struct upstream_list *upstream_list_hold(struct upstream_list *list);
 void upstream_list_drop(struct upstream_list *list);
 bool upstream_list_same(const struct upstream_list *a, const struct upstream_list *b);
 
+/* Whether any upstream of the list is meant for this folded name. */
+bool upstream_list_covers(const struct upstream_list *list, const uint8_t *folded, size_t length);
+
 /* What one worker has seen of the upstreams of one list. */
 struct upstream_health;
 
+/* Holds the list for as long as it lives. NULL: out of memory. */
 struct upstream_health *upstream_health_new(struct upstream_list *list);
 void upstream_health_free(struct upstream_health *health);
 const struct upstream_list *upstream_health_list(const struct upstream_health *health);
@@ -53,9 +59,16 @@ const struct upstream_list *upstream_health_list(const struct upstream_health *h
 int upstream_choose(struct upstream_health *health, const uint8_t *folded, size_t length,
 		    uint64_t tried, uint64_t now_ms);
 
-/* How long to wait for this one before the next is asked as well, in ms. */
+/* How long to wait for this one before the next is asked as well, in ms: 200…1,500, and 800 while
+ * nothing is known. */
 uint64_t upstream_patience_ms(const struct upstream_health *health, int upstream);
 
+/*
+ * What came of asking: any reply, however late; none within the patience; an error of the network,
+ * or a server that refuses to serve. One that was late or failed is asked after the others for 1 s,
+ * doubling to 30 s while that goes on, then tried again with one question a second; a reply in
+ * time ends it.
+ */
 void upstream_answered(struct upstream_health *health, int upstream, uint64_t took_ms,
 		       uint64_t now_ms);
 void upstream_was_late(struct upstream_health *health, int upstream, uint64_t now_ms);

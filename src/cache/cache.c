@@ -1,0 +1,254 @@
+/*
+ * Chained hash table over two lists, most recent first: `probation` holds what was asked for once,
+ * `shielded` what was asked for again. Room is made at the end of probation; the shielded part
+ * stays below a share of the limit by handing its oldest entries back.
+ */
+#include "cache/cache.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/hash.h"
+#include "base/list.h"
+#include "dns/dns.h"
+#include "dns/name.h"
+
+#define BYTES_PER_BUCKET 512 /* about one small entry a bucket when full */
+#define BUCKETS_MIN 16
+#define SHIELDED_PERCENT 80
+#define ENTRY_SHARE 4		 /* no entry takes more than this part of the limit */
+#define MALLOC_OVERHEAD_BYTES 16 /* of the entry's and the image's block, each */
+#define KEY_FIXED_BYTES 5	 /* type, class, flags */
+
+struct node {
+	struct cache_entry entry; /* what cache_find lends */
+	struct node *next;	  /* in its bucket */
+	struct list by_use;
+	uint64_t hash;
+	size_t cost_bytes;
+	bool is_shielded;
+	uint16_t key_length;
+	uint8_t key[]; /* type, class, flags, folded name */
+};
+
+struct cache {
+	struct hash_key secret;
+	size_t limit_bytes, used_bytes, shielded_bytes;
+	struct list probation, shielded;
+	struct node **bucket;
+	size_t bucket_count; /* a power of two; 0: the cache is off */
+	struct cache_counts counts;
+};
+
+static size_t write_key(const struct cache_key *key, uint8_t out[KEY_FIXED_BYTES + DNS_NAME_MAX])
+{
+	store_be16(out, key->type);
+	store_be16(out + 2, key->qclass);
+	out[4] = key->flags;
+	memcpy(out + KEY_FIXED_BYTES, key->name, key->name_length);
+	return (size_t)KEY_FIXED_BYTES + key->name_length;
+}
+
+struct cache *cache_new(size_t limit_bytes)
+{
+	struct cache *cache = calloc(1, sizeof(*cache));
+	size_t buckets = BUCKETS_MIN;
+
+	if (!cache)
+		return NULL;
+	hash_random(&cache->secret, sizeof(cache->secret));
+	list_init(&cache->probation);
+	list_init(&cache->shielded);
+	cache->limit_bytes = limit_bytes;
+	while (buckets < limit_bytes / BYTES_PER_BUCKET)
+		buckets *= 2;
+	if (limit_bytes < sizeof(*cache) + buckets * sizeof(*cache->bucket))
+		return cache;
+	cache->bucket = calloc(buckets, sizeof(*cache->bucket));
+	if (!cache->bucket) {
+		free(cache);
+		return NULL;
+	}
+	cache->bucket_count = buckets;
+	cache->used_bytes = sizeof(*cache) + buckets * sizeof(*cache->bucket);
+	return cache;
+}
+
+/* The link that points to the node of this key, or to NULL at the end of its bucket. */
+static struct node **find_link(struct cache *cache, uint64_t hash, const uint8_t *key,
+			       size_t key_length)
+{
+	struct node **link = &cache->bucket[hash & (cache->bucket_count - 1)];
+
+	while (*link && ((*link)->hash != hash || (*link)->key_length != key_length ||
+			 memcmp((*link)->key, key, key_length) != 0))
+		link = &(*link)->next;
+	return link;
+}
+
+static size_t *entry_counter(struct cache *cache, const struct node *node)
+{
+	return node->entry.is_negative ? &cache->counts.entries_denial
+				       : &cache->counts.entries_success;
+}
+
+static void drop_node(struct cache *cache, struct node **link)
+{
+	struct node *node = *link;
+
+	*link = node->next;
+	list_remove(&node->by_use);
+	cache->used_bytes -= node->cost_bytes;
+	if (node->is_shielded)
+		cache->shielded_bytes -= node->cost_bytes;
+	(*entry_counter(cache, node))--;
+	free((struct image *)node->entry.image);
+	free(node);
+}
+
+static void make_room(struct cache *cache, size_t needed)
+{
+	while (cache->used_bytes + needed > cache->limit_bytes) {
+		struct list *from =
+			list_is_empty(&cache->probation) ? &cache->shielded : &cache->probation;
+		struct node *node;
+
+		if (list_is_empty(from))
+			return;
+		node = list_entry(from->prev, struct node, by_use);
+		drop_node(cache, find_link(cache, node->hash, node->key, node->key_length));
+		cache->counts.evictions++;
+	}
+}
+
+void cache_free(struct cache *cache)
+{
+	if (!cache)
+		return;
+	for (size_t i = 0; i < cache->bucket_count; i++) {
+		while (cache->bucket[i])
+			drop_node(cache, &cache->bucket[i]);
+	}
+	free(cache->bucket);
+	free(cache);
+}
+
+/* A second question, or another: shields the node, and hands back what the shield cannot hold. */
+static void touch(struct cache *cache, struct node *node)
+{
+	size_t shield_bytes = cache->limit_bytes / 100 * SHIELDED_PERCENT;
+
+	list_remove(&node->by_use);
+	list_prepend(&cache->shielded, &node->by_use);
+	if (node->is_shielded)
+		return;
+	node->is_shielded = true;
+	cache->shielded_bytes += node->cost_bytes;
+	while (cache->shielded_bytes > shield_bytes) {
+		struct node *oldest = list_entry(cache->shielded.prev, struct node, by_use);
+
+		list_remove(&oldest->by_use);
+		list_prepend(&cache->probation, &oldest->by_use);
+		oldest->is_shielded = false;
+		cache->shielded_bytes -= oldest->cost_bytes;
+	}
+}
+
+const struct cache_entry *cache_find(struct cache *cache, const struct cache_key *key,
+				     uint64_t now_ms, uint64_t accept_stale_ms)
+{
+	uint8_t bytes[KEY_FIXED_BYTES + DNS_NAME_MAX];
+	size_t length;
+	struct node *node;
+
+	if (cache->bucket_count == 0)
+		return NULL;
+	length = write_key(key, bytes);
+	node = *find_link(cache, hash_bytes(&cache->secret, bytes, length), bytes, length);
+	if (!node)
+		return NULL;
+	if (now_ms >= node->entry.expires_ms) {
+		bool is_usable = now_ms - node->entry.expires_ms < accept_stale_ms;
+
+		return is_usable ? &node->entry : NULL;
+	}
+	touch(cache, node);
+	return &node->entry;
+}
+
+int cache_put(struct cache *cache, const struct cache_key *key, struct image *image, uint32_t ttl_s,
+	      bool is_negative, uint64_t now_ms)
+{
+	uint8_t bytes[KEY_FIXED_BYTES + DNS_NAME_MAX];
+	size_t length = write_key(key, bytes);
+	size_t cost_bytes = sizeof(struct node) + length +
+			    image_size(image->rr_count, image->byte_count) +
+			    MALLOC_OVERHEAD_BYTES * 2;
+	bool was_shielded = false;
+	struct node **link, *node;
+	uint64_t hash;
+
+	if (cache->bucket_count == 0 || cost_bytes > cache->limit_bytes / ENTRY_SHARE)
+		return -EFBIG;
+	node = malloc(sizeof(*node) + length);
+	if (!node)
+		return -ENOMEM;
+	hash = hash_bytes(&cache->secret, bytes, length);
+	link = find_link(cache, hash, bytes, length);
+	if (*link) {
+		was_shielded = (*link)->is_shielded;
+		drop_node(cache, link);
+	}
+	make_room(cache, cost_bytes);
+	*node = (struct node){ .entry = { .image = image,
+					  .stored_ms = now_ms,
+					  .expires_ms = now_ms + (uint64_t)ttl_s * 1000,
+					  .is_negative = is_negative },
+			       .hash = hash,
+			       .cost_bytes = cost_bytes,
+			       .key_length = (uint16_t)length };
+	memcpy(node->key, bytes, length);
+	link = &cache->bucket[hash & (cache->bucket_count - 1)];
+	node->next = *link;
+	*link = node;
+	cache->used_bytes += cost_bytes;
+	(*entry_counter(cache, node))++;
+	list_prepend(&cache->probation, &node->by_use);
+	if (was_shielded)
+		touch(cache, node);
+	return 0;
+}
+
+size_t cache_flush(struct cache *cache, const uint8_t *name, size_t length, bool below)
+{
+	size_t dropped = 0;
+
+	for (size_t i = 0; i < cache->bucket_count; i++) {
+		struct node **link = &cache->bucket[i];
+
+		while (*link) {
+			const uint8_t *owner = (*link)->key + KEY_FIXED_BYTES;
+			size_t owner_length = (size_t)(*link)->key_length - KEY_FIXED_BYTES;
+
+			if (name_is_in(owner, owner_length, name, length) &&
+			    (below || owner_length == length)) {
+				drop_node(cache, link);
+				dropped++;
+			} else {
+				link = &(*link)->next;
+			}
+		}
+	}
+	return dropped;
+}
+
+struct cache_counts cache_take_counts(struct cache *cache)
+{
+	struct cache_counts counts = cache->counts;
+
+	counts.bytes = cache->used_bytes;
+	cache->counts.evictions = 0;
+	return counts;
+}

@@ -1,0 +1,151 @@
+#include "cache/cache_stage.h"
+
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "base/metrics.h"
+#include "config/config.h"
+
+struct cache_stage {
+	struct cache *cache;
+	struct metrics *metrics;
+	uint64_t size_bytes;
+	uint32_t max_ttl_s, min_ttl_s;
+	struct image *loose; /* the reply just brought, when the cache did not take it */
+};
+
+static size_t clamp_size(uint64_t size_bytes)
+{
+	return size_bytes > SIZE_MAX ? SIZE_MAX : (size_t)size_bytes;
+}
+
+static void read_caps(struct cache_stage *stage, const struct config *config)
+{
+	stage->max_ttl_s = config->cache_max_ttl_s;
+	stage->min_ttl_s = config->cache_min_ttl_s;
+}
+
+static void publish_counts(struct cache_stage *stage)
+{
+	struct cache_counts counts = cache_take_counts(stage->cache);
+
+	metrics_add(stage->metrics, METRIC_CACHE_EVICTIONS, counts.evictions);
+	metrics_set(stage->metrics, METRIC_CACHE_ENTRIES_SUCCESS, counts.entries_success);
+	metrics_set(stage->metrics, METRIC_CACHE_ENTRIES_DENIAL, counts.entries_denial);
+	metrics_set(stage->metrics, METRIC_CACHE_BYTES, counts.bytes);
+}
+
+struct cache_stage *cache_stage_new(const struct config *config, struct metrics *metrics)
+{
+	struct cache_stage *stage = calloc(1, sizeof(*stage));
+
+	if (!stage)
+		return NULL;
+	stage->metrics = metrics;
+	read_caps(stage, config);
+	stage->size_bytes = config->cache_size_bytes;
+	stage->cache = cache_new(clamp_size(config->cache_size_bytes));
+	if (!stage->cache) {
+		free(stage);
+		return NULL;
+	}
+	publish_counts(stage);
+	return stage;
+}
+
+void cache_stage_free(struct cache_stage *stage)
+{
+	if (!stage)
+		return;
+	cache_stage_release(stage);
+	cache_free(stage->cache);
+	free(stage);
+}
+
+void cache_stage_configure(struct cache_stage *stage, const struct config *config)
+{
+	struct cache *resized = NULL;
+
+	if (config->cache_size_bytes != stage->size_bytes)
+		resized = cache_new(clamp_size(config->cache_size_bytes));
+	read_caps(stage, config);
+	if (!resized)
+		return;
+	cache_free(stage->cache);
+	stage->cache = resized;
+	stage->size_bytes = config->cache_size_bytes;
+	publish_counts(stage);
+}
+
+static struct cache_key make_key(const struct question *question)
+{
+	return (struct cache_key){
+		.name = question->folded,
+		.name_length = question->name_length,
+		.type = question->type,
+		.qclass = question->qclass,
+		.flags = (uint8_t)((question->has_do ? CACHE_DO : 0) |
+				   (question->flags & DNS_FLAG_CD ? CACHE_CD : 0)),
+	};
+}
+
+enum verdict cache_stage_ask(struct cache_stage *stage, const struct query *query, uint64_t now_ms,
+			     struct answer *out)
+{
+	struct cache_key key = make_key(&query->question);
+	const struct cache_entry *entry = cache_find(stage->cache, &key, now_ms, 0);
+
+	if (!entry) {
+		metrics_add(stage->metrics, METRIC_CACHE_MISSES, 1);
+		return VERDICT_PASS;
+	}
+	metrics_add(stage->metrics,
+		    entry->is_negative ? METRIC_CACHE_HITS_DENIAL : METRIC_CACHE_HITS_SUCCESS, 1);
+	answer_init(out);
+	out->stage = METRIC_STAGE_CACHE;
+	out->rcode = entry->image->rcode;
+	out->ede = entry->image->ede;
+	out->image = entry->image;
+	out->is_authentic = entry->image->flags & DNS_FLAG_AD;
+	out->age_s = (uint32_t)((now_ms - entry->stored_ms) / 1000);
+	/* Nothing in the answer outlives the entry, whatever TTL the record next to it had. */
+	out->ttl_max_s = (uint32_t)((entry->expires_ms - now_ms + 999) / 1000);
+	return VERDICT_ANSWERED;
+}
+
+/* How long a reply may be kept, 0: not at all. RFC 2181 §8, RFC 2308 §5. */
+static uint32_t choose_ttl(const struct cache_stage *stage, const struct reply *reply)
+{
+	const struct image *image = reply->image;
+	uint32_t ttl_s;
+
+	if (image->rcode != DNS_NOERROR && image->rcode != DNS_NXDOMAIN)
+		return 0;
+	ttl_s = reply->is_negative ? reply->negative_ttl : reply->positive_ttl;
+	if (reply->is_negative && image->answer_count > 0)
+		ttl_s = min_u32(ttl_s, reply->positive_ttl);
+	if (ttl_s > 0 && ttl_s < stage->min_ttl_s)
+		ttl_s = stage->min_ttl_s;
+	return min_u32(ttl_s, stage->max_ttl_s);
+}
+
+const struct image *cache_stage_keep(struct cache_stage *stage, const struct question *question,
+				     struct reply *reply, uint64_t now_ms)
+{
+	struct cache_key key = make_key(question);
+	struct image *image = reply->image;
+	uint32_t ttl_s = choose_ttl(stage, reply);
+
+	cache_stage_release(stage);
+	reply->image = NULL;
+	if (ttl_s == 0 || cache_put(stage->cache, &key, image, ttl_s, reply->is_negative, now_ms))
+		stage->loose = image;
+	publish_counts(stage);
+	return image;
+}
+
+void cache_stage_release(struct cache_stage *stage)
+{
+	free(stage->loose);
+	stage->loose = NULL;
+}

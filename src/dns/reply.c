@@ -1,0 +1,459 @@
+/*
+ * Two walks over the packet: the first checks every byte that a later reader will trust, the second
+ * fills the image, whose size is known by then. Nothing is allocated by what a header claims.
+ * Compression pointers lead strictly backwards, so following one always ends.
+ */
+#include "dns/reply.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "dns/dns.h"
+#include "dns/name.h"
+
+#define RR_MIN_BYTES (1 + DNS_RR_FIXED_BYTES) /* root owner, no RDATA */
+#define OPT_BYTES RR_MIN_BYTES
+#define EDNS_DO 0x8000
+#define POINTER_MASK 0xc0
+#define TTL_MAX 0x7fffffffu /* RFC 2181 §8: anything above counts as 0 */
+#define CHAIN_WALKS_MAX 8   /* a CNAME chain in order needs one; a shuffled one a few */
+#define TYPE_META_FIRST 249 /* TKEY; up to 255 no records of data (RFC 6895 §3.1) */
+#define TAIL_ANY 0xff
+
+enum section { ANSWER, AUTHORITY, ADDITIONAL, SECTIONS };
+
+/* RDATA of the types that hold names: fixed bytes, character strings, names, and what is behind.
+ * Senders compress more of them than RFC 3597 §4 allows. All others are opaque. */
+static const struct rdata_shape {
+	uint16_t type;
+	uint8_t prefix, strings, names, tail;
+} rdata_shapes[] = {
+	{ DNS_TYPE_NS, 0, 0, 1, 0 },
+	{ 3, 0, 0, 1, 0 }, /* MD */
+	{ 4, 0, 0, 1, 0 }, /* MF */
+	{ DNS_TYPE_CNAME, 0, 0, 1, 0 },
+	{ DNS_TYPE_SOA, 0, 0, 2, 20 },
+	{ 7, 0, 0, 1, 0 }, /* MB */
+	{ 8, 0, 0, 1, 0 }, /* MG */
+	{ 9, 0, 0, 1, 0 }, /* MR */
+	{ DNS_TYPE_PTR, 0, 0, 1, 0 },
+	{ 14, 0, 0, 2, 0 },	    /* MINFO */
+	{ 15, 2, 0, 1, 0 },	    /* MX */
+	{ 17, 0, 0, 2, 0 },	    /* RP */
+	{ 18, 2, 0, 1, 0 },	    /* AFSDB */
+	{ 21, 2, 0, 1, 0 },	    /* RT */
+	{ 24, 18, 0, 1, TAIL_ANY }, /* SIG */
+	{ 26, 2, 0, 2, 0 },	    /* PX */
+	{ 30, 0, 0, 1, TAIL_ANY },  /* NXT */
+	{ DNS_TYPE_SRV, 6, 0, 1, 0 },
+	{ 35, 4, 3, 1, 0 }, /* NAPTR */
+	{ 36, 2, 0, 1, 0 }, /* KX */
+	{ DNS_TYPE_DNAME, 0, 0, 1, 0 },
+	{ DNS_TYPE_RRSIG, 18, 0, 1, TAIL_ANY },
+	{ 47, 0, 0, 1, TAIL_ANY }, /* NSEC */
+	{ 64, 2, 0, 1, TAIL_ANY }, /* SVCB */
+	{ 65, 2, 0, 1, TAIL_ANY }, /* HTTPS */
+};
+
+struct scan {
+	const uint8_t *packet;
+	size_t length;
+	uint16_t counts[SECTIONS]; /* as the header claims, then as kept */
+	uint32_t kept_count;
+	size_t kept_end; /* behind the last record that is kept */
+	bool is_cut;	 /* an OPT or TSIG was met: it and what follows is dropped */
+	bool has_opt;
+	uint16_t upper_rcode; /* bits 4–11 */
+	uint16_t ede;
+};
+
+struct rr {
+	size_t at, fixed_at, rdata_at, end;
+	uint16_t type, class;
+	uint32_t ttl_s;
+};
+
+/* The offset behind the name at `at`, or 0: it leaves the packet, loops, or is too long. */
+static size_t skip_name(const uint8_t *packet, size_t limit, size_t at)
+{
+	size_t behind = 0, expanded = 0;
+	size_t floor = at; /* pointers must lead below: they then end by themselves */
+	unsigned hops = 0;
+
+	while (at < limit) {
+		uint8_t byte = packet[at];
+
+		if (byte == 0)
+			return behind ? behind : at + 1;
+		if (byte <= DNS_LABEL_MAX) {
+			expanded += (size_t)byte + 1;
+			at += (size_t)byte + 1;
+			if (expanded >= DNS_NAME_MAX)
+				return 0;
+			continue;
+		}
+		if ((byte & POINTER_MASK) != POINTER_MASK || at + 1 >= limit)
+			return 0;
+		if (!behind)
+			behind = at + 2;
+		at = load_be16(packet + at) & 0x3fffu;
+		if (at < DNS_HEADER_BYTES || at >= floor || ++hops > DNS_LABELS_MAX)
+			return 0;
+		floor = at;
+	}
+	return 0;
+}
+
+/* Writes a name that skip_name has passed, folded and without pointers. Returns its length. */
+static size_t expand_name(const uint8_t *packet, size_t at, uint8_t out[DNS_NAME_MAX])
+{
+	size_t length = 0;
+
+	while (packet[at] != 0) {
+		size_t label_bytes = (size_t)packet[at] + 1;
+
+		if (packet[at] > DNS_LABEL_MAX) {
+			at = load_be16(packet + at) & 0x3fffu;
+			continue;
+		}
+		name_fold(packet + at, label_bytes, out + length);
+		length += label_bytes;
+		at += label_bytes;
+	}
+	out[length++] = 0;
+	return length;
+}
+
+static const struct rdata_shape *find_shape(uint16_t type)
+{
+	for (size_t i = 0; i < COUNT_OF(rdata_shapes); i++) {
+		if (rdata_shapes[i].type == type)
+			return &rdata_shapes[i];
+	}
+	return NULL;
+}
+
+static bool is_rdata_sound(const struct scan *scan, const struct rr *rr)
+{
+	const struct rdata_shape *shape = find_shape(rr->type);
+	size_t at = rr->rdata_at;
+
+	if (rr->class == DNS_CLASS_IN && rr->type == DNS_TYPE_A)
+		return rr->end - at == 4;
+	if (rr->class == DNS_CLASS_IN && rr->type == DNS_TYPE_AAAA)
+		return rr->end - at == 16;
+	if (!shape)
+		return true;
+	at += shape->prefix;
+	for (unsigned i = 0; i < shape->strings; i++) {
+		if (at >= rr->end)
+			return false;
+		at += (size_t)scan->packet[at] + 1;
+	}
+	for (unsigned i = 0; i < shape->names; i++) {
+		at = skip_name(scan->packet, rr->end, at);
+		if (at == 0)
+			return false;
+	}
+	if (shape->tail == TAIL_ANY)
+		return at <= rr->end;
+	return at + shape->tail == rr->end;
+}
+
+/* Reads the record at `at` as far as its lengths. */
+static bool parse_rr(const struct scan *scan, size_t at, struct rr *out)
+{
+	size_t fixed_at = skip_name(scan->packet, scan->length, at);
+	const uint8_t *fixed = scan->packet + fixed_at;
+
+	if (fixed_at == 0 || scan->length - fixed_at < DNS_RR_FIXED_BYTES)
+		return false;
+	*out = (struct rr){ .at = at,
+			    .fixed_at = fixed_at,
+			    .rdata_at = fixed_at + DNS_RR_FIXED_BYTES,
+			    .end = fixed_at + DNS_RR_FIXED_BYTES + load_be16(fixed + 8),
+			    .type = load_be16(fixed),
+			    .class = load_be16(fixed + 2),
+			    .ttl_s = load_be32(fixed + 4) };
+	if (out->ttl_s > TTL_MAX && out->type != DNS_TYPE_OPT)
+		out->ttl_s = 0;
+	return out->end <= scan->length;
+}
+
+/* RFC 6891 §6.1.2: options fill the RDATA exactly. */
+static bool parse_opt(struct scan *scan, const struct rr *rr)
+{
+	size_t at = rr->rdata_at;
+
+	if (scan->has_opt || scan->packet[rr->at] != 0)
+		return false;
+	scan->has_opt = true;
+	scan->upper_rcode = (uint16_t)(rr->ttl_s >> 24);
+	while (at < rr->end) {
+		size_t option_length;
+
+		if (rr->end - at < 4)
+			return false;
+		option_length = load_be16(scan->packet + at + 2);
+		if (rr->end - at - 4 < option_length)
+			return false;
+		if (load_be16(scan->packet + at) == DNS_OPTION_EDE) {
+			if (option_length < 2)
+				return false;
+			if (scan->ede == DNS_EDE_NONE)
+				scan->ede = load_be16(scan->packet + at + 4);
+		}
+		at += 4 + option_length;
+	}
+	return true;
+}
+
+/* Whether a record may stand where it stands; takes notice of what ends the image. */
+static bool accept_rr(struct scan *scan, const struct rr *rr, enum section section, uint16_t qclass)
+{
+	if (rr->type == DNS_TYPE_OPT) {
+		scan->is_cut = true;
+		return section == ADDITIONAL && parse_opt(scan, rr);
+	}
+	if (rr->type == DNS_TYPE_TSIG || rr->type == TYPE_META_FIRST) {
+		scan->is_cut = true;
+		return section == ADDITIONAL;
+	}
+	if (rr->type == 0 || (rr->type > TYPE_META_FIRST && rr->type <= DNS_TYPE_ANY))
+		return false;
+	if (rr->class != qclass && qclass != DNS_CLASS_ANY)
+		return false;
+	return is_rdata_sound(scan, rr);
+}
+
+/* Checks all sections up to the packet's last byte; leaves in `scan` what is kept. */
+static bool check_sections(struct scan *scan, size_t at, uint16_t qclass)
+{
+	size_t claimed =
+		(size_t)scan->counts[ANSWER] + scan->counts[AUTHORITY] + scan->counts[ADDITIONAL];
+
+	if (claimed * RR_MIN_BYTES > scan->length - at)
+		return false;
+	scan->kept_end = at;
+	for (enum section section = ANSWER; section < SECTIONS; section++) {
+		uint16_t kept = 0;
+
+		for (unsigned i = 0; i < scan->counts[section]; i++) {
+			struct rr rr;
+
+			if (!parse_rr(scan, at, &rr) || !accept_rr(scan, &rr, section, qclass))
+				return false;
+			at = rr.end;
+			if (scan->is_cut)
+				continue;
+			scan->kept_end = at;
+			kept++;
+		}
+		scan->counts[section] = kept;
+		scan->kept_count += kept;
+	}
+	return at == scan->length;
+}
+
+static bool is_same_name(const uint8_t *a, const uint8_t *b, size_t length, bool match_case)
+{
+	if (match_case)
+		return memcmp(a, b, length) == 0;
+	for (size_t i = 0; i < length; i++) {
+		if (name_fold_byte(a[i]) != name_fold_byte(b[i]))
+			return false;
+	}
+	return true;
+}
+
+/* RFC 5452 §9.1: id, QR, opcode and the whole question must be those that went out. */
+static bool is_reply_to(const uint8_t *packet, size_t length, const struct reply_expect *expect)
+{
+	size_t end = (size_t)DNS_HEADER_BYTES + expect->name_length;
+	unsigned flags;
+
+	if (length < DNS_HEADER_BYTES)
+		return false;
+	flags = load_be16(packet + 2);
+	if (load_be16(packet) != expect->id || !(flags & DNS_FLAG_QR) || (flags & DNS_OPCODE_MASK))
+		return false;
+	/* A server that knows no EDNS may refuse it by a bare header (RFC 6891 §7). */
+	if (load_be16(packet + 4) == 0)
+		return length == DNS_HEADER_BYTES && load_be32(packet + 6) == 0 &&
+		       load_be16(packet + 10) == 0 && !(flags & DNS_FLAG_TC) &&
+		       ((flags & DNS_RCODE_MASK) == DNS_FORMERR ||
+			(flags & DNS_RCODE_MASK) == DNS_NOTIMP);
+	return load_be16(packet + 4) == 1 && length >= end + 4 &&
+	       is_same_name(packet + DNS_HEADER_BYTES, expect->name, expect->name_length,
+			    expect->match_case) &&
+	       load_be16(packet + end) == expect->type &&
+	       load_be16(packet + end + 2) == expect->qclass;
+}
+
+/* The second walk. The packet is known to be sound. */
+static struct image *build_image(const struct scan *scan, size_t from)
+{
+	size_t byte_count = scan->kept_end - from, at = from;
+	struct image *image = malloc(image_size(scan->kept_count, (uint32_t)byte_count));
+	uint8_t *bytes;
+
+	if (!image)
+		return NULL;
+	*image = (struct image){ .byte_count = (uint32_t)byte_count,
+				 .rr_count = scan->kept_count,
+				 .answer_count = scan->counts[ANSWER],
+				 .authority_count = scan->counts[AUTHORITY],
+				 .additional_count = scan->counts[ADDITIONAL],
+				 .ede = scan->ede };
+	bytes = (uint8_t *)(image->rr + image->rr_count);
+	memcpy(bytes, scan->packet + from, byte_count);
+	for (uint32_t i = 0; i < image->rr_count; i++) {
+		struct rr rr;
+
+		if (!parse_rr(scan, at, &rr))
+			break;
+		image->rr[i] = (struct image_rr){ .at = (uint32_t)(at - from),
+						  .length = (uint16_t)(rr.end - at),
+						  .ttl_offset = (uint16_t)(rr.fixed_at + 4 - at),
+						  .address_rr = IMAGE_NO_RR };
+		store_be32(bytes + (rr.fixed_at + 4 - from), rr.ttl_s);
+		at = rr.end;
+	}
+	return image;
+}
+
+struct chain { /* where the CNAMEs of ANSWER lead */
+	uint8_t name[DNS_NAME_MAX];
+	size_t length;
+	bool is_answered; /* a record of the type asked for stands at its end */
+};
+
+/* One walk over ANSWER. Whether the chain grew. Leaves in *out_end where ANSWER ends. */
+static bool follow_chain(const struct scan *scan, size_t at, uint16_t type, struct chain *chain,
+			 size_t *out_end)
+{
+	uint8_t owner[DNS_NAME_MAX];
+	bool has_grown = false;
+	struct rr rr;
+
+	for (unsigned i = 0; i < scan->counts[ANSWER]; i++, at = rr.end) {
+		if (!parse_rr(scan, at, &rr))
+			return false;
+		if (rr.type != type && type != DNS_TYPE_ANY && rr.type != DNS_TYPE_CNAME)
+			continue;
+		if (expand_name(scan->packet, at, owner) != chain->length ||
+		    memcmp(owner, chain->name, chain->length) != 0)
+			continue;
+		if (rr.type == type || type == DNS_TYPE_ANY) {
+			chain->is_answered = true;
+			continue;
+		}
+		chain->length = expand_name(scan->packet, rr.rdata_at, chain->name);
+		has_grown = true;
+	}
+	*out_end = at;
+	return has_grown;
+}
+
+/* RFC 2308 §3, §5: the SOA of a zone that holds `name` says how long its absence may be kept. */
+static uint32_t find_negative_ttl(const struct scan *scan, size_t at, const struct chain *chain)
+{
+	uint8_t owner[DNS_NAME_MAX];
+	size_t length;
+	struct rr rr;
+
+	for (unsigned i = 0; i < scan->counts[AUTHORITY]; i++, at = rr.end) {
+		uint32_t minimum_s;
+
+		if (!parse_rr(scan, at, &rr))
+			return 0;
+		if (rr.type != DNS_TYPE_SOA)
+			continue;
+		length = expand_name(scan->packet, at, owner);
+		if (!name_is_in(chain->name, chain->length, owner, length))
+			continue;
+		minimum_s = load_be32(scan->packet + rr.end - 4);
+		return min_u32(rr.ttl_s, minimum_s > TTL_MAX ? 0 : minimum_s);
+	}
+	return 0;
+}
+
+static void judge_ttls(const struct scan *scan, size_t from, const struct reply_expect *expect,
+		       struct reply *out)
+{
+	const struct image *image = out->image;
+	struct chain chain = { .length = expect->name_length };
+	size_t answer_end = from;
+
+	name_fold(expect->name, expect->name_length, chain.name);
+	for (unsigned i = 0; i < CHAIN_WALKS_MAX; i++) {
+		if (!follow_chain(scan, from, expect->type, &chain, &answer_end))
+			break;
+	}
+	for (uint32_t i = 0; i < image->answer_count; i++) {
+		uint32_t ttl_s = load_be32(image_rr_bytes(image, i) + image->rr[i].ttl_offset);
+
+		out->positive_ttl = i == 0 ? ttl_s : min_u32(out->positive_ttl, ttl_s);
+	}
+	out->is_negative =
+		image->rcode == DNS_NXDOMAIN || (image->rcode == DNS_NOERROR && !chain.is_answered);
+	if (out->is_negative)
+		out->negative_ttl = find_negative_ttl(scan, answer_end, &chain);
+}
+
+enum reply_verdict reply_parse(const uint8_t *packet, size_t length,
+			       const struct reply_expect *expect, struct reply *out)
+{
+	struct scan scan = { .packet = packet, .length = length, .ede = DNS_EDE_NONE };
+	struct reply reply = { 0 };
+	unsigned flags;
+	size_t from;
+
+	if (length > DNS_MESSAGE_MAX || !is_reply_to(packet, length, expect))
+		return REPLY_BAD;
+	flags = load_be16(packet + 2);
+	if (flags & DNS_FLAG_TC)
+		return REPLY_TRUNCATED;
+	from = DNS_HEADER_BYTES;
+	if (load_be16(packet + 4) == 1)
+		from += (size_t)expect->name_length + 4;
+	for (unsigned i = 0; i < SECTIONS; i++)
+		scan.counts[i] = load_be16(packet + 6 + i * 2);
+	if (!check_sections(&scan, from, expect->qclass))
+		return REPLY_BAD;
+	reply.image = build_image(&scan, from);
+	if (!reply.image)
+		return REPLY_NO_MEMORY;
+	reply.image->flags = flags & DNS_FLAG_AD;
+	reply.image->rcode = (uint16_t)((unsigned)scan.upper_rcode << 4 | (flags & DNS_RCODE_MASK));
+	reply.has_edns = scan.has_opt;
+	judge_ttls(&scan, from, expect, &reply);
+	*out = reply;
+	return REPLY_OK;
+}
+
+size_t reply_encode_query(uint16_t id, uint16_t flags, const uint8_t *name, size_t name_length,
+			  uint16_t type, uint16_t qclass, bool with_edns, bool with_do,
+			  uint8_t out[REPLY_QUERY_MAX])
+{
+	uint8_t *at = out + DNS_HEADER_BYTES;
+
+	memset(out, 0, DNS_HEADER_BYTES);
+	store_be16(out, id);
+	store_be16(out + 2, (uint16_t)(DNS_FLAG_RD | (flags & (DNS_FLAG_CD | DNS_FLAG_AD))));
+	store_be16(out + 4, 1);
+	memcpy(at, name, name_length);
+	at += name_length;
+	store_be16(at, type);
+	store_be16(at + 2, qclass);
+	at += 4;
+	if (!with_edns)
+		return (size_t)(at - out);
+	store_be16(out + 10, 1);
+	memset(at, 0, OPT_BYTES);
+	store_be16(at + 1, DNS_TYPE_OPT);
+	store_be16(at + 3, DNS_UDP_EDNS_MAX);
+	store_be16(at + 7, with_do ? EDNS_DO : 0);
+	return (size_t)(at - out) + OPT_BYTES;
+}
