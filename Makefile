@@ -49,20 +49,27 @@ help: ## this list
 
 # ---- building ----
 
+# V=1 shows whole command lines.
+ifdef V
+show =
+else
+show = @printf '  %-5s %s\n' $(1) $(or $(2),$@);
+endif
+
 $(BUILD)/nomad-dns: $(BUILD)/obj/src/main.o $(BUILD)/libnomad-dns.a
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(call show,LINK)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 $(BUILD)/libnomad-dns.a: $(OBJECTS) $(BUILD)/objects.list
 	@rm -f $@
-	ar rcD $@ $(OBJECTS)
+	$(call show,AR)ar rcD $@ $(OBJECTS)
 
 $(BUILD)/obj/%.o: %.c | $(BUILD)/libraries.ok
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call show,CC,$<)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/libnomad-dns.a
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -Itests -MMD -MP $(ALL_LDFLAGS) -o $@ $< $(BUILD)/libnomad-dns.a $(LIBS) -lcmocka
+	$(call show,TEST,$<)$(CC) $(ALL_CFLAGS) -Itests -MMD -MP $(ALL_LDFLAGS) -o $@ $< $(BUILD)/libnomad-dns.a $(LIBS) -lcmocka
 
 # Asked before the first object: a missing library is one sentence, not a page of the compiler's.
 $(BUILD)/libraries.ok:
@@ -122,7 +129,7 @@ asan: ## unit and integration tests under the address and undefined-behaviour sa
 FUZZ_SECONDS ?= 10
 fuzz: ## each parser's fuzz harness for FUZZ_SECONDS (10)
 	@sh tests/support/deps.sh build fuzz
-	@$(MAKE) --no-print-directory -f tests/fuzz/fuzz.mk run FUZZ_SECONDS=$(FUZZ_SECONDS) CLANG=$(CLANG)
+	@$(MAKE) --no-print-directory -f tests/fuzz/fuzz.mk fuzz-run FUZZ_SECONDS=$(FUZZ_SECONDS) CLANG=$(CLANG)
 
 bench: ## one table: CPU per query beside a bare responder and unbound, memory, start
 	@sh tests/support/deps.sh build bench
