@@ -1,0 +1,317 @@
+/*
+ * Two readers over one body. The scanner walks the text strictly (RFC 8259) and only finds where
+ * values end; cJSON then gets one element at a time, so that its memory is that of one
+ * registration, never of the body. What cJSON is lax about (trailing garbage, control characters,
+ * leading zeros, "\u0000" that cuts a string) the scanner has judged before.
+ */
+#include "nomad/json.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "nomad/json_scan.h"
+
+#define INDEX_MAX 9007199254740992.0 /* 2^53: beyond it a double is no index any more */
+
+struct reader {
+	struct json_scan scan;
+	void (*on_bad)(void *arg, const char *why);
+	void *arg;
+	const char **tags; /* grows to the largest element */
+	size_t tag_capacity;
+};
+
+/* ---- from one element to a struct ---- */
+
+static void say_bad(struct reader *reader, const char *why)
+{
+	if (reader->on_bad)
+		reader->on_bad(reader->arg, why);
+}
+
+/* The slice as a cJSON tree. The scanner has found it well-formed, so NULL means out of memory. */
+static cJSON *parse_slice(struct json_slice slice)
+{
+	const char *end = NULL;
+	cJSON *item = cJSON_ParseWithLengthOpts(slice.at, slice.length, &end, 0);
+
+	if (item && end == slice.at + slice.length)
+		return item;
+	cJSON_Delete(item);
+	return NULL;
+}
+
+static const char *string_of(const cJSON *object, const char *key)
+{
+	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, key));
+
+	return text ? text : "";
+}
+
+static uint64_t index_of(const cJSON *object, const char *key)
+{
+	const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+
+	if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0 && item->valuedouble <= INDEX_MAX))
+		return 0;
+	return (uint64_t)item->valuedouble;
+}
+
+/* The strings of `Tags` as an array, reused by the next element. Their number, or -ENOMEM. */
+static int read_tags(struct reader *reader, const cJSON *object)
+{
+	const cJSON *tags = cJSON_GetObjectItemCaseSensitive(object, "Tags"), *tag;
+	size_t count = 0;
+
+	if (!cJSON_IsArray(tags))
+		return 0;
+	cJSON_ArrayForEach(tag, tags)
+	{
+		if (!cJSON_IsString(tag))
+			continue;
+		if (count == reader->tag_capacity) {
+			size_t capacity = count ? 2 * count : 16;
+			const char **grown = realloc(reader->tags, capacity * sizeof(*grown));
+
+			if (!grown)
+				return -ENOMEM;
+			reader->tags = grown;
+			reader->tag_capacity = capacity;
+		}
+		reader->tags[count++] = tag->valuestring;
+	}
+	return (int)count; /* a body of 16 MiB holds no 2^31 tags */
+}
+
+static int deliver_instance(struct reader *reader, const cJSON *object,
+			    json_on_instance *on_instance)
+{
+	const cJSON *port = cJSON_GetObjectItemCaseSensitive(object, "Port");
+	const cJSON *address = cJSON_GetObjectItemCaseSensitive(object, "Address");
+	int tag_count;
+
+	if (!cJSON_IsObject(object)) {
+		say_bad(reader, "a registration that is no object");
+		return 0;
+	}
+	if (!cJSON_IsString(address)) {
+		say_bad(reader, "a registration without an Address");
+		return 0;
+	}
+	tag_count = read_tags(reader, object);
+	if (tag_count < 0)
+		return tag_count;
+	return on_instance(reader->arg,
+			   &(struct json_instance){
+				   .id = string_of(object, "ID"),
+				   .service = string_of(object, "ServiceName"),
+				   .namespace = string_of(object, "Namespace"),
+				   .node_id = string_of(object, "NodeID"),
+				   .datacenter = string_of(object, "Datacenter"),
+				   .job_id = string_of(object, "JobID"),
+				   .alloc_id = string_of(object, "AllocID"),
+				   .address = address->valuestring,
+				   .port = cJSON_IsNumber(port) ? port->valuedouble : (double)NAN,
+				   .tags = reader->tags,
+				   .tag_count = (size_t)tag_count,
+				   .create_index = index_of(object, "CreateIndex"),
+				   .modify_index = index_of(object, "ModifyIndex"),
+			   });
+}
+
+static int deliver_listed(struct reader *reader, const cJSON *object, const char *namespace,
+			  json_on_listed *on_listed)
+{
+	const cJSON *service = cJSON_GetObjectItemCaseSensitive(object, "ServiceName");
+	int tag_count;
+
+	if (!cJSON_IsString(service)) {
+		say_bad(reader, "a listed service without a ServiceName");
+		return 0;
+	}
+	tag_count = read_tags(reader, object);
+	if (tag_count < 0)
+		return tag_count;
+	return on_listed(reader->arg, &(struct json_listed){ .namespace = namespace,
+							     .service = service->valuestring,
+							     .tags = reader->tags,
+							     .tag_count = (size_t)tag_count });
+}
+
+/* ---- walking arrays ---- */
+
+typedef int on_element(struct reader *reader, struct json_slice element, void *context);
+
+/* Calls `visit` for each element of the array the scan stands before. */
+static int walk_array(struct reader *reader, struct json_scan *scan, on_element *visit,
+		      void *context)
+{
+	int more, rc;
+
+	json_scan_space(scan);
+	if (!json_scan_take(scan, '['))
+		return json_scan_refuse(scan, "an array was expected");
+	json_scan_space(scan);
+	if (json_scan_take(scan, ']'))
+		return 0;
+	do {
+		struct json_slice element;
+
+		json_scan_space(scan);
+		element.at = scan->at;
+		scan->has_nul = false;
+		if (json_scan_value(scan, 1) < 0)
+			return -EINVAL;
+		element.length = (size_t)(scan->at - element.at);
+		rc = visit(reader, element, context);
+		if (rc != 0)
+			return rc;
+		more = json_scan_separator(scan, ']');
+	} while (more > 0);
+	return more;
+}
+
+static int visit_instance(struct reader *reader, struct json_slice element, void *context)
+{
+	json_on_instance **on_instance = context;
+	cJSON *object;
+	int rc;
+
+	if (reader->scan.has_nul) {
+		say_bad(reader, "a registration with a NUL in a string");
+		return 0;
+	}
+	object = parse_slice(element);
+	if (!object)
+		return -ENOMEM;
+	rc = deliver_instance(reader, object, *on_instance);
+	cJSON_Delete(object);
+	return rc;
+}
+
+struct namespace_walk {
+	struct json_scan *scan; /* of this namespace's Services */
+	const char *namespace;
+	json_on_listed *on_listed;
+};
+
+static int visit_listed(struct reader *reader, struct json_slice element, void *context)
+{
+	struct namespace_walk *walk = context;
+	cJSON *object;
+	int rc;
+
+	if (walk->scan->has_nul) {
+		say_bad(reader, "a listed service with a NUL in a string");
+		return 0;
+	}
+	object = parse_slice(element);
+	if (!object)
+		return -ENOMEM;
+	rc = deliver_listed(reader, object, walk->namespace, walk->on_listed);
+	cJSON_Delete(object);
+	return rc;
+}
+
+/* Finds the values of Namespace and Services in one (well-formed) element of the list; the first of
+ * a key wins. false: one is missing. */
+static bool find_members(struct json_slice element, struct json_slice *out_namespace,
+			 struct json_slice *out_services, bool *out_has_nul)
+{
+	struct json_scan scan = { .at = element.at + 1, .end = element.at + element.length };
+	struct json_slice key;
+
+	out_namespace->at = out_services->at = NULL;
+	do {
+		struct json_slice value;
+		struct json_slice *out = NULL;
+
+		if (json_scan_key(&scan, &key) < 0)
+			return false;
+		value.at = scan.at;
+		scan.has_nul = false;
+		if (json_scan_value(&scan, 1) < 0)
+			return false;
+		value.length = (size_t)(scan.at - value.at);
+		if (key.length == 9 && memcmp(key.at, "Namespace", 9) == 0)
+			out = out_namespace;
+		else if (key.length == 8 && memcmp(key.at, "Services", 8) == 0)
+			out = out_services;
+		if (out == out_namespace && out && !out->at)
+			*out_has_nul = scan.has_nul;
+		if (out && !out->at)
+			*out = value;
+	} while (json_scan_separator(&scan, '}') > 0);
+	return out_namespace->at && *out_namespace->at == '"' && out_services->at &&
+	       *out_services->at == '[';
+}
+
+static int visit_namespace(struct reader *reader, struct json_slice element, void *context)
+{
+	struct json_slice namespace, services;
+	bool has_nul = false;
+	struct json_scan scan;
+	cJSON *name;
+	int rc;
+
+	if (*element.at != '{' || !find_members(element, &namespace, &services, &has_nul) ||
+	    has_nul) {
+		say_bad(reader, "a listed namespace without a usable Namespace and Services");
+		return 0;
+	}
+	name = parse_slice(namespace);
+	if (!name)
+		return -ENOMEM;
+	scan = (struct json_scan){ .at = services.at, .end = services.at + services.length };
+	rc = walk_array(reader, &scan, visit_listed,
+			&(struct namespace_walk){ .scan = &scan,
+						  .namespace = name->valuestring,
+						  .on_listed = *(json_on_listed **)context });
+	cJSON_Delete(name);
+	return rc;
+}
+
+static int read_body(struct reader *reader, const char *body, size_t length, on_element *visit,
+		     void *context, char *why, size_t why_capacity)
+{
+	struct json_scan *scan = &reader->scan;
+	int rc;
+
+	*scan = (struct json_scan){ .begin = body, .at = body, .end = body + length };
+	rc = walk_array(reader, scan, visit, context);
+	if (rc == 0) {
+		json_scan_space(scan);
+		if (scan->at != scan->end)
+			rc = json_scan_refuse(scan, "something follows the array");
+	}
+	if (rc == -EINVAL && scan->why && why_capacity > 0)
+		snprintf(why, why_capacity, "%s at byte %zu of %zu", scan->why,
+			 (size_t)(scan->at - scan->begin), length);
+	free(reader->tags);
+	return rc;
+}
+
+int json_read_service(const char *body, size_t length, json_on_instance *on_instance,
+		      void (*on_bad)(void *arg, const char *why), void *arg, char *why,
+		      size_t why_capacity)
+{
+	struct reader reader = { .on_bad = on_bad, .arg = arg };
+
+	return read_body(&reader, length ? body : "", length, visit_instance, &on_instance, why,
+			 why_capacity);
+}
+
+int json_read_services(const char *body, size_t length, json_on_listed *on_listed,
+		       void (*on_bad)(void *arg, const char *why), void *arg, char *why,
+		       size_t why_capacity)
+{
+	struct reader reader = { .on_bad = on_bad, .arg = arg };
+
+	return read_body(&reader, length ? body : "", length, visit_namespace, &on_listed, why,
+			 why_capacity);
+}

@@ -1,0 +1,335 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nomad/json.h"
+
+#define SEEN_MAX 8
+
+struct seen { /* what the callbacks were given, as text */
+	char lines[SEEN_MAX][256];
+	size_t count, bad_count;
+	double port;
+	uint64_t modify_index;
+	int answer; /* what the callback returns */
+};
+
+static void note(struct seen *seen, const char *text, const char *const *tags, size_t tag_count)
+{
+	char *line = seen->lines[seen->count < SEEN_MAX ? seen->count : SEEN_MAX - 1];
+	size_t length = (size_t)snprintf(line, sizeof(seen->lines[0]), "%s", text);
+
+	for (size_t i = 0; i < tag_count; i++)
+		length += (size_t)snprintf(line + length, sizeof(seen->lines[0]) - length, " %s",
+					   tags[i]);
+	seen->count++;
+}
+
+static int on_instance(void *arg, const struct json_instance *instance)
+{
+	struct seen *seen = arg;
+	char text[200];
+
+	snprintf(text, sizeof(text), "%s/%s/%s@%s", instance->namespace, instance->service,
+		 instance->id, instance->address);
+	seen->port = instance->port;
+	seen->modify_index = instance->modify_index;
+	note(seen, text, instance->tags, instance->tag_count);
+	return seen->answer;
+}
+
+static int on_listed(void *arg, const struct json_listed *listed)
+{
+	struct seen *seen = arg;
+	char text[200];
+
+	snprintf(text, sizeof(text), "%s/%s", listed->namespace, listed->service);
+	note(seen, text, listed->tags, listed->tag_count);
+	return seen->answer;
+}
+
+static void on_bad(void *arg, const char *why)
+{
+	struct seen *seen = arg;
+
+	assert_non_null(why);
+	seen->bad_count++;
+}
+
+/* The body goes in without a NUL behind it, so that a sanitizer sees an overread. */
+static int read_instances(const char *body, size_t length, struct seen *seen)
+{
+	char *copy = malloc(length ? length : 1), why[128] = "";
+	int rc;
+
+	memcpy(copy, body, length);
+	rc = json_read_service(copy, length, on_instance, on_bad, seen, why, sizeof(why));
+	free(copy);
+	assert_int_equal(rc == -EINVAL, why[0] != '\0');
+	return rc;
+}
+
+static int read_list(const char *body, struct seen *seen)
+{
+	char why[128] = "";
+
+	return json_read_services(body, strlen(body), on_listed, on_bad, seen, why, sizeof(why));
+}
+
+#define INSTANCE(address, port)                                                                    \
+	"{\"Address\":\"" address                                                                  \
+	"\",\"AllocID\":\"a\",\"CreateIndex\":10,\"Datacenter\":\"dc1\","                          \
+	"\"ID\":\"id1\",\"JobID\":\"j\",\"ModifyIndex\":12,\"Namespace\":\"default\","             \
+	"\"NodeID\":\"n\",\"Port\":" port ",\"ServiceName\":\"web\",\"Tags\":[\"v1\",\"http\"]}"
+
+static void registration_becomes_a_struct(void **state)
+{
+	struct seen seen = { 0 };
+	const char *body = "[" INSTANCE("192.0.2.1", "8080") "]";
+
+	(void)state;
+	assert_int_equal(read_instances(body, strlen(body), &seen), 0);
+	assert_int_equal(seen.count, 1);
+	assert_string_equal(seen.lines[0], "default/web/id1@192.0.2.1 v1 http");
+	assert_true(seen.port == 8080);
+	assert_int_equal(seen.modify_index, 12);
+}
+
+static void empty_array_has_no_elements(void **state)
+{
+	struct seen seen = { 0 };
+
+	(void)state;
+	assert_int_equal(read_instances("[]", 2, &seen), 0);
+	assert_int_equal(read_instances(" [ ] \n", 6, &seen), 0);
+	assert_int_equal(seen.count + seen.bad_count, 0);
+}
+
+static void null_tags_are_none(void **state)
+{
+	struct seen seen = { 0 };
+	const char *body = "[{\"Address\":\"\",\"ID\":\"x\",\"Tags\":null}]";
+
+	(void)state;
+	assert_int_equal(read_instances(body, strlen(body), &seen), 0);
+	assert_string_equal(seen.lines[0], "//x@");
+}
+
+static void port_that_is_no_number_is_nan(void **state)
+{
+	struct seen seen = { 0 };
+	const char *body = "[" INSTANCE("192.0.2.1", "\"80\"") "]";
+
+	(void)state;
+	assert_int_equal(read_instances(body, strlen(body), &seen), 0);
+	assert_true(isnan(seen.port));
+}
+
+static void huge_port_is_delivered_as_said(void **state)
+{
+	struct seen seen = { 0 };
+	const char *body = "[" INSTANCE("192.0.2.1", "1e300") "]";
+
+	(void)state;
+	assert_int_equal(read_instances(body, strlen(body), &seen), 0);
+	assert_true(seen.port > 1e299);
+}
+
+static void escaped_nul_makes_its_element_bad_and_no_other(void **state)
+{
+	struct seen seen = { 0 };
+	const char *body =
+		"[" INSTANCE("192.0.2.1\\u0000x", "1") "," INSTANCE("192.0.2.2", "1") "]";
+
+	(void)state;
+	assert_int_equal(read_instances(body, strlen(body), &seen), 0);
+	assert_int_equal(seen.bad_count, 1);
+	assert_int_equal(seen.count, 1);
+	assert_string_equal(seen.lines[0], "default/web/id1@192.0.2.2 v1 http");
+}
+
+static void element_that_is_no_object_is_passed_over(void **state)
+{
+	struct seen seen = { 0 };
+	const char *body = "[7, null, [], \"x\", {}, {\"address\":\"192.0.2.1\"}, " INSTANCE(
+		"192.0.2.2", "1") "]";
+
+	(void)state;
+	assert_int_equal(read_instances(body, strlen(body), &seen), 0);
+	assert_int_equal(seen.bad_count, 6);
+	assert_int_equal(seen.count, 1);
+}
+
+static void first_of_two_equal_keys_wins(void **state)
+{
+	struct seen seen = { 0 };
+	const char *body = "[{\"Address\":\"192.0.2.1\",\"Address\":\"192.0.2.2\",\"ID\":\"x\"}]";
+
+	(void)state;
+	assert_int_equal(read_instances(body, strlen(body), &seen), 0);
+	assert_string_equal(seen.lines[0], "//x@192.0.2.1");
+}
+
+static void malformed_bodies_are_refused(void **state)
+{
+	static const char *const bodies[] = {
+		"",
+		"null",
+		"{}",
+		"[",
+		"[}",
+		"[,]",
+		"[{}",
+		"[{},]",
+		"[{}]x",
+		"[{}] []",
+		"[{\"a\":01}]",
+		"[{\"a\":1.}]",
+		"[{\"a\":-}]",
+		"[{\"a\":+1}]",
+		"[{\"a\":1e}]",
+		"[{\"a\":nul}]",
+		"[{\"a\" 1}]",
+		"[{\"a\":1,}]",
+		"[{a:1}]",
+		"[\"abc]",
+		"[\"\\x\"]",
+		"[\"\\u12\"]",
+		"[\"\\u12g4\"]",
+		"[\"\\ud800\"]",
+		"[\"\\ud800\\u0041\"]",
+		"[\"\\udc00\"]",
+		"[\"tab\tinside\"]",
+		"<html>no</html>",
+		"Permission denied",
+		"[1234567890123456789012345678901234567890123456789012345678901]",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+		struct seen seen = { 0 };
+
+		if (read_instances(bodies[i], strlen(bodies[i]), &seen) != -EINVAL)
+			fail_msg("accepted: %s", bodies[i]);
+	}
+}
+
+static void every_cut_body_is_refused(void **state)
+{
+	const char *body = "[" INSTANCE("192.0.2.1", "8080") "," INSTANCE("\\u00e9\\n", "1") "]";
+
+	(void)state;
+	for (size_t length = 0; length < strlen(body); length++) {
+		struct seen seen = { 0 };
+
+		assert_int_equal(read_instances(body, length, &seen), -EINVAL);
+	}
+}
+
+static void raw_nul_is_refused(void **state)
+{
+	struct seen seen = { 0 };
+
+	(void)state;
+	assert_int_equal(read_instances("[\"a\0b\"]", 7, &seen), -EINVAL);
+	assert_int_equal(read_instances("[]\0", 3, &seen), -EINVAL);
+}
+
+static void deep_nesting_is_refused(void **state)
+{
+	enum { DEPTH = 100000 };
+	char *body = malloc(DEPTH);
+	struct seen seen = { 0 };
+
+	(void)state;
+	memset(body, '[', DEPTH);
+	assert_int_equal(read_instances(body, DEPTH, &seen), -EINVAL);
+	free(body);
+}
+
+static void value_of_the_callback_ends_the_walk(void **state)
+{
+	struct seen seen = { .answer = -ENOMEM };
+	const char *body = "[" INSTANCE("192.0.2.1", "1") "," INSTANCE("192.0.2.2", "1") "]";
+
+	(void)state;
+	assert_int_equal(read_instances(body, strlen(body), &seen), -ENOMEM);
+	assert_int_equal(seen.count, 1);
+}
+
+static void list_gives_each_name_with_its_namespace(void **state)
+{
+	struct seen seen = { 0 };
+
+	(void)state;
+	assert_int_equal(
+		read_list("[{\"Namespace\":\"prod\",\"Services\":[{\"ServiceName\":\"web\","
+			  "\"Tags\":[\"a\",\"b\"]},{\"ServiceName\":\"Redis\",\"Tags\":[]}]},"
+			  "{\"Services\":[{\"Tags\":null,\"ServiceName\":\"db\"}],"
+			  "\"Namespace\":\"default\"}]",
+			  &seen),
+		0);
+	assert_int_equal(seen.count, 3);
+	assert_string_equal(seen.lines[0], "prod/web a b");
+	assert_string_equal(seen.lines[1], "prod/Redis");
+	assert_string_equal(seen.lines[2], "default/db");
+}
+
+static void listed_element_without_a_name_is_passed_over(void **state)
+{
+	struct seen seen = { 0 };
+
+	(void)state;
+	assert_int_equal(read_list("[7,{},{\"Namespace\":\"x\"},{\"Namespace\":7,\"Services\":[]},"
+				   "{\"Namespace\":\"a\\u0000b\",\"Services\":[]},"
+				   "{\"Namespace\":\"x\",\"Services\":[7,{},{\"ServiceName\":"
+				   "\"a\\u0000b\"},{\"ServiceName\":\"ok\"}]}]",
+				   &seen),
+			 0);
+	assert_int_equal(seen.bad_count, 8);
+	assert_int_equal(seen.count, 1);
+	assert_string_equal(seen.lines[0], "x/ok");
+}
+
+static void malformed_list_is_refused(void **state)
+{
+	struct seen seen = { 0 };
+
+	(void)state;
+	assert_int_equal(
+		read_list("[{\"Namespace\":\"x\",\"Services\":[{\"ServiceName\":\"a\"}]", &seen),
+		-EINVAL);
+	assert_int_equal(read_list("[{\"Namespace\":\"x\",\"Services\":[{]}]", &seen), -EINVAL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(registration_becomes_a_struct),
+		cmocka_unit_test(empty_array_has_no_elements),
+		cmocka_unit_test(null_tags_are_none),
+		cmocka_unit_test(port_that_is_no_number_is_nan),
+		cmocka_unit_test(huge_port_is_delivered_as_said),
+		cmocka_unit_test(escaped_nul_makes_its_element_bad_and_no_other),
+		cmocka_unit_test(element_that_is_no_object_is_passed_over),
+		cmocka_unit_test(first_of_two_equal_keys_wins),
+		cmocka_unit_test(malformed_bodies_are_refused),
+		cmocka_unit_test(every_cut_body_is_refused),
+		cmocka_unit_test(raw_nul_is_refused),
+		cmocka_unit_test(deep_nesting_is_refused),
+		cmocka_unit_test(value_of_the_callback_ends_the_walk),
+		cmocka_unit_test(list_gives_each_name_with_its_namespace),
+		cmocka_unit_test(listed_element_without_a_name_is_passed_over),
+		cmocka_unit_test(malformed_list_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
