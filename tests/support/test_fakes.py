@@ -11,12 +11,19 @@ import threading
 import time
 import urllib.parse
 
+import dns.exception
+import dns.flags
+import dns.message
+import dns.query
+import dns.rcode
+import dns.rdatatype
 import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import bexpr
 from fake_nomad import FAULT_MODES, FakeNomad, Refusal, parse_duration
+from fake_upstream import CLOSE, LIES, MODES, FakeUpstream, address6_of, address_of
 
 FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "fixtures")
 REAL = os.path.join(FIXTURES, "nomad", "real")
@@ -405,3 +412,134 @@ def test_the_control_channel(nomad):
         assert control("POST", "/control/deregister", {"ServiceName": "a"})[1] == {"Removed": 1}
         assert control("POST", "/control/fault", {"mode": "nonsense"})[0] == 400
         assert control("GET", "/control/nonsense")[0] == 404
+
+
+# ---- the upstream ----
+
+def ask(upstream, name, rdtype="A", tcp=False, timeout=2, edns=0):
+    query = dns.message.make_query(name, rdtype, use_edns=edns)
+    where = dict(where=upstream.host, port=upstream.port, timeout=timeout)
+    return dns.query.tcp(query, **where) if tcp else dns.query.udp(query, **where)
+
+
+@pytest.fixture
+def upstream():
+    with FakeUpstream() as fake:
+        yield fake
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+def test_any_name_has_an_address(upstream, tcp):
+    reply = ask(upstream, "www.example.org", tcp=tcp)
+    assert reply.answer[0][0].to_text() == address_of("www.example.org")
+    assert ask(upstream, "www.example.org", "AAAA", tcp=tcp).answer[0][0].to_text() == address6_of("www.example.org")
+
+
+def test_configured_records_win(upstream):
+    upstream.set_records("db.example.net", "A", "192.0.2.10", "192.0.2.11")
+    assert len(ask(upstream, "db.example.net").answer[0]) == 2
+
+
+@pytest.mark.parametrize("mode, rcode, has_soa", [
+    ("nxdomain", "NXDOMAIN", True), ("nodata", "NOERROR", True), ("nxdomain-no-soa", "NXDOMAIN", False),
+    ("nodata-no-soa", "NOERROR", False), ("servfail", "SERVFAIL", False), ("refused", "REFUSED", False),
+])
+def test_negative_modes(upstream, mode, rcode, has_soa):
+    reply = ask(upstream, f"x.{mode}.mode.test")
+    assert dns.rcode.to_text(reply.rcode()) == rcode and not reply.answer and bool(reply.authority) == has_soa
+
+
+def test_a_mode_set_for_a_name_is_that_name_s_alone(upstream):
+    upstream.set_mode("servfail", "bad.example")
+    assert ask(upstream, "bad.example").rcode() == dns.rcode.SERVFAIL
+    assert ask(upstream, "good.example").rcode() == dns.rcode.NOERROR
+
+
+def test_formerr_while_there_is_an_opt(upstream):
+    assert ask(upstream, "x.formerr-on-edns.mode.test").rcode() == dns.rcode.FORMERR
+    assert ask(upstream, "x.formerr-on-edns.mode.test", edns=False).answer
+
+
+def test_tc_and_what_comes_over_tcp(upstream):
+    assert ask(upstream, "x.tc-then-tcp.mode.test").flags & dns.flags.TC
+    assert ask(upstream, "x.tc-then-tcp.mode.test", tcp=True).answer
+    assert ask(upstream, "x.large.mode.test").flags & dns.flags.TC
+    assert len(ask(upstream, "x.large.mode.test", tcp=True).answer[0]) == 200
+    for mode in ("tc-tcp-close", "tc-tcp-half"):
+        with pytest.raises((EOFError, dns.exception.DNSException, ConnectionError)):
+            ask(upstream, f"x.{mode}.mode.test", tcp=True)
+
+
+def test_silence(upstream):
+    for mode in ("timeout", "tcp-only", "first-lost"):
+        with pytest.raises(dns.exception.Timeout):
+            ask(upstream, f"x.{mode}.mode.test", timeout=0.2)
+    assert ask(upstream, "x.first-lost.mode.test").answer
+
+
+def raw_replies(upstream, name, count):
+    """What arrives on the wire for one question, from any port."""
+    query = dns.message.make_query(name, "A", use_edns=0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(2)
+        client.sendto(query.to_wire(), (upstream.host, upstream.port))
+        return query, [client.recvfrom(4096) for _ in range(count)]
+
+
+@pytest.mark.parametrize("lie", sorted(LIES))
+def test_a_lie_and_then_the_truth(upstream, lie):
+    query, replies = raw_replies(upstream, f"x.{lie}-then-right.mode.test", 2)
+    truth = dns.message.from_wire(replies[1][0])
+    assert query.is_response(truth) and truth.answer[0][0].to_text() == address_of(f"x.{lie}-then-right.mode.test")
+    with pytest.raises((dns.exception.DNSException, AssertionError)):
+        forged = dns.message.from_wire(replies[0][0])
+        assert query.is_response(forged) and forged.answer
+
+
+def test_a_forgery_from_another_port(upstream):
+    _, replies = raw_replies(upstream, "x.other-port-then-right.mode.test", 2)
+    assert replies[0][1][1] != upstream.port and replies[1][1][1] == upstream.port
+
+
+def test_an_unknown_type_comes_back_as_it_is(upstream):
+    reply = ask(upstream, "x.unknown-type.mode.test", "TYPE65280")
+    assert reply.answer[0][0].to_text().startswith("\\# 11 0102")
+
+
+def test_aliases_ttls_flags_and_options(upstream):
+    assert [rrset.rdtype for rrset in ask(upstream, "x.cname.mode.test").answer][:2] == [dns.rdatatype.CNAME] * 2
+    assert ask(upstream, "x.ttl=0.mode.test").answer[0].ttl == 0
+    assert ask(upstream, "x.ad.mode.test").flags & dns.flags.AD
+    assert ask(upstream, "x.ede.mode.test").options[0].code == 6
+    assert len(ask(upstream, "x.options.mode.test").options) == 4
+    assert ask(upstream, "x.no-edns.mode.test").edns < 0
+    _, replies = raw_replies(upstream, "x.duplicate.mode.test", 1)
+    assert replies[0][0].count(bytes([203, 0, 113, 66])) == 2
+    _, replies = raw_replies(upstream, "x.mixed-ttl.mode.test", 1)
+    assert len(dns.message.from_wire(replies[0][0]).answer[0]) == 2
+
+
+def test_every_mode_answers_or_is_silent_over_both_transports(upstream):
+    for mode in MODES:
+        for rdtype in ("A", "MX"):
+            query = dns.message.make_query(f"y.{mode}.mode.test", rdtype, use_edns=0).to_wire()
+            for protocol in ("udp", "tcp"):
+                for send in upstream.call(upstream.judge, query, protocol, ("127.0.0.1", 9)):
+                    assert send is CLOSE or len(send.data) <= 65535, mode
+
+
+def test_the_log_knows_ports_ids_and_flags(upstream):
+    ask(upstream, "Log.Example")
+    ask(upstream, "log.example", tcp=True)
+    first, second = upstream.queries("log.example")
+    assert (first["protocol"], second["protocol"]) == ("udp", "tcp")
+    assert first["case"] == "Log.Example." and first["has_edns"] and first["rd"]
+    assert upstream.count("log.example") == 2 and upstream.count("other.example") == 0
+
+
+def test_down_and_up_again(upstream):
+    upstream.down()
+    with pytest.raises((ConnectionError, dns.exception.DNSException)):
+        ask(upstream, "x.example", tcp=True, timeout=0.3)
+    upstream.up()
+    assert ask(upstream, "x.example").answer
