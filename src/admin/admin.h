@@ -24,6 +24,9 @@ struct admin_doors { /* all outlive the room */
 };
 
 /* Opens the listener. A taken address is a warning and tried again every 5 s; never fatal. NULL:
- * out of memory or admin=off. */
+ * out of memory or admin=off. `config` is needed during the call only. */
 struct admin *admin_open(const struct admin_doors *doors, const struct config *config);
+
+/* Ends the room; `closed` (may be NULL) is called from the loop when its memory is gone, at once
+ * for a NULL admin. */
 void admin_close(struct admin *admin, void (*closed)(void *), void *arg);
