@@ -1,0 +1,454 @@
+/*
+ * A readable socket is read batch by batch for as long as batches come at least half full: under
+ * load that saves most calls of epoll_wait, and when it is quiet costs none. After a bounded number
+ * of rounds the loop gets its turn, so that TCP and timers live. A reply is written straight into
+ * the slot it is sent from.
+ */
+#include "listen/udp.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "nomad/zone.h"
+#include "pipeline.h"
+
+#define BATCH_COUNT 64	       /* datagrams per system call; more gains nothing measurable */
+#define PACKET_SLOT_BYTES 4096 /* no query is longer; a longer datagram is dropped */
+#define REPLY_MAX_BYTES 1232   /* what fits every path without fragments (RFC 9715 §3.2) */
+#define REPLY_SLOT_BYTES 1280  /* the same, in whole cache lines */
+#define ROUNDS_MAX 16	       /* batches before the loop gets its turn */
+#define MUTE_ROUNDS_MAX 128    /* more than a socket's queue holds */
+#define WARN_EVERY_MS 60000
+
+union control { /* one message's ancillary data, either way */
+	struct cmsghdr alignment;
+	uint8_t bytes[CMSG_SPACE(sizeof(struct in6_pktinfo)) +
+		      CMSG_SPACE(sizeof(struct in_pktinfo)) + CMSG_SPACE(sizeof(uint32_t))];
+};
+
+struct udp_batch {
+	struct mmsghdr in[BATCH_COUNT], out[BATCH_COUNT];
+	struct iovec in_bytes[BATCH_COUNT], out_bytes[BATCH_COUNT];
+	union addr_socket name[BATCH_COUNT];
+	union control in_control[BATCH_COUNT], out_control[BATCH_COUNT];
+	uint8_t reply[BATCH_COUNT][REPLY_SLOT_BYTES] __attribute__((aligned(64)));
+	uint8_t packet[BATCH_COUNT][PACKET_SLOT_BYTES];
+};
+
+struct udp {
+	uv_poll_t poll;
+	struct pipeline *pipeline;
+	struct metrics *metrics;
+	struct udp_batch *batch;
+	int fd;
+	int domain; /* of the socket: an AF_INET6 one may carry IPv4 */
+	bool is_wildcard;
+	bool is_inherited;
+	uint32_t kernel_drops;	    /* SO_RXQ_OVFL: counts from the socket's beginning, and wraps */
+	struct query_client client; /* what every client of this socket has in common */
+	struct log_brake error_brake;
+	void (*closed)(void *);
+	void *closed_arg;
+};
+
+struct udp_batch *udp_batch_new(void)
+{
+	/* Mapped, because slots that no burst ever reaches then cost nothing. */
+	struct udp_batch *batch = mmap(NULL, sizeof(*batch), PROT_READ | PROT_WRITE,
+				       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (batch == MAP_FAILED)
+		return NULL;
+	for (unsigned i = 0; i < BATCH_COUNT; i++) {
+		struct msghdr *in = &batch->in[i].msg_hdr, *out = &batch->out[i].msg_hdr;
+
+		batch->in_bytes[i].iov_base = batch->packet[i];
+		batch->in_bytes[i].iov_len = PACKET_SLOT_BYTES;
+		in->msg_name = &batch->name[i];
+		in->msg_namelen = sizeof(batch->name[i]);
+		in->msg_iov = &batch->in_bytes[i];
+		in->msg_iovlen = 1;
+		in->msg_control = &batch->in_control[i];
+		in->msg_controllen = sizeof(batch->in_control[i]);
+		batch->out_bytes[i].iov_base = batch->reply[i];
+		out->msg_iov = &batch->out_bytes[i];
+		out->msg_iovlen = 1;
+	}
+	return batch;
+}
+
+void udp_batch_free(struct udp_batch *batch)
+{
+	if (batch)
+		(void)munmap(batch, sizeof(*batch));
+}
+
+static const uint8_t mapped_prefix[12] = { [10] = 0xff, [11] = 0xff };
+
+static void set_ipv4(struct addr *addr, const void *bytes)
+{
+	addr->family = AF_INET;
+	memset(addr->bytes, 0, sizeof(addr->bytes));
+	memcpy(addr->bytes, bytes, 4);
+}
+
+/* IPv4-mapped addresses, as dual-stack sockets see them, are folded to IPv4. */
+static void set_ipv6(struct addr *addr, const struct in6_addr *in6)
+{
+	if (memcmp(in6, mapped_prefix, sizeof(mapped_prefix)) == 0) {
+		set_ipv4(addr, in6->s6_addr + sizeof(mapped_prefix));
+		return;
+	}
+	addr->family = AF_INET6;
+	memcpy(addr->bytes, in6, sizeof(addr->bytes));
+}
+
+/* false: nobody can be answered there. */
+static bool read_peer(const union addr_socket *name, struct addr *peer)
+{
+	if (name->sa.sa_family == AF_INET) {
+		peer->port = ntohs(name->in.sin_port);
+		set_ipv4(peer, &name->in.sin_addr);
+	} else if (name->sa.sa_family == AF_INET6) {
+		peer->port = ntohs(name->in6.sin6_port);
+		peer->scope_id = name->in6.sin6_scope_id;
+		set_ipv6(peer, &name->in6.sin6_addr);
+	} else {
+		return false;
+	}
+	return peer->port != 0;
+}
+
+static void count_kernel_drops(struct udp *udp, const struct cmsghdr *control)
+{
+	uint32_t total;
+
+	memcpy(&total, CMSG_DATA(control), sizeof(total));
+	metrics_add(udp->metrics, METRIC_UDP_KERNEL_DROPS, (uint32_t)(total - udp->kernel_drops));
+	udp->kernel_drops = total;
+}
+
+/* The asked address; false if it was a broadcast or multicast address, which is nobody's to answer
+ * from. */
+static bool read_pktinfo4(const struct cmsghdr *control, struct query_client *client)
+{
+	struct in_pktinfo info;
+
+	memcpy(&info, CMSG_DATA(control), sizeof(info));
+	set_ipv4(&client->local, &info.ipi_addr);
+	client->interface = (uint32_t)info.ipi_ifindex;
+	return info.ipi_addr.s_addr == info.ipi_spec_dst.s_addr;
+}
+
+static bool read_pktinfo6(const struct cmsghdr *control, struct query_client *client)
+{
+	struct in6_pktinfo info;
+
+	memcpy(&info, CMSG_DATA(control), sizeof(info));
+	set_ipv6(&client->local, &info.ipi6_addr);
+	client->interface = info.ipi6_ifindex;
+	if (IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr))
+		client->local.scope_id = info.ipi6_ifindex;
+	return client->local.family == AF_INET ? !IN_MULTICAST(load_be32(client->local.bytes))
+					       : !IN6_IS_ADDR_MULTICAST(&info.ipi6_addr);
+}
+
+static bool read_control(struct udp *udp, struct msghdr *message, struct query_client *client)
+{
+	bool can_answer = true;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL)
+			count_kernel_drops(udp, c);
+		else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO)
+			can_answer = read_pktinfo4(c, client);
+		else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO)
+			can_answer = read_pktinfo6(c, client);
+	}
+	return can_answer;
+}
+
+static void write_cmsg(struct msghdr *message, union control *control, int level, int type,
+		       const void *data, size_t length)
+{
+	control->alignment.cmsg_level = level;
+	control->alignment.cmsg_type = type;
+	control->alignment.cmsg_len = CMSG_LEN(length);
+	memcpy(CMSG_DATA(&control->alignment), data, length);
+	message->msg_control = control;
+	message->msg_controllen = CMSG_SPACE(length);
+}
+
+/*
+ * On a wildcard socket the reply must say where it leaves from (RFC 2181 §4.1). The interface is
+ * only forced where the address means nothing without it; elsewhere the route decides.
+ */
+static void write_source(const struct udp *udp, const struct query_client *client,
+			 struct msghdr *message, union control *control)
+{
+	uint32_t interface = addr_is_link_local(&client->local) ? client->interface : 0;
+
+	message->msg_control = NULL;
+	message->msg_controllen = 0;
+	if (!udp->is_wildcard)
+		return;
+	if (udp->domain == AF_INET) {
+		struct in_pktinfo info = { .ipi_ifindex = (int)interface };
+
+		memcpy(&info.ipi_spec_dst, client->local.bytes, 4);
+		write_cmsg(message, control, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
+	} else {
+		struct in6_pktinfo info = { .ipi6_ifindex = interface };
+
+		if (client->local.family == AF_INET) {
+			memcpy(info.ipi6_addr.s6_addr, mapped_prefix, sizeof(mapped_prefix));
+			memcpy(info.ipi6_addr.s6_addr + 12, client->local.bytes, 4);
+		} else {
+			memcpy(&info.ipi6_addr, client->local.bytes, 16);
+		}
+		write_cmsg(message, control, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof(info));
+	}
+}
+
+/* Asks the pipeline about datagram `i`. 1: its reply is in out slot `k`; 0: none now. */
+static unsigned answer_one(struct udp *udp, unsigned i, unsigned k, uint64_t now_us)
+{
+	struct udp_batch *batch = udp->batch;
+	struct msghdr *in = &batch->in[i].msg_hdr, *out = &batch->out[k].msg_hdr;
+	struct query_client client = udp->client;
+	bool can_answer = read_peer(&batch->name[i], &client.peer);
+	size_t length;
+
+	if (in->msg_controllen > 0)
+		can_answer &= read_control(udp, in, &client);
+	if (!can_answer || (in->msg_flags & MSG_TRUNC)) {
+		metrics_add(udp->metrics, METRIC_REQUESTS_DROPPED, 1);
+		return 0;
+	}
+	length = pipeline_ask(udp->pipeline, &client, batch->packet[i], batch->in[i].msg_len,
+			      now_us, batch->reply[k], REPLY_MAX_BYTES);
+	if (length == 0)
+		return 0;
+	batch->out_bytes[k].iov_len = length;
+	out->msg_name = &batch->name[i];
+	out->msg_namelen = in->msg_namelen;
+	write_source(udp, &client, out, &batch->out_control[k]);
+	return 1;
+}
+
+static bool is_kernel_busy(int error)
+{
+	return error == EAGAIN || error == ENOBUFS || error == ENOMEM;
+}
+
+/*
+ * A full send buffer is tried again once: waiting for it would hold up every other client longer
+ * than their own retry takes. Any other error concerns one destination (no route, a firewall) and
+ * costs only its reply.
+ */
+static void send_batch(struct udp *udp, unsigned count)
+{
+	bool has_retried = false;
+	unsigned sent = 0;
+
+	while (sent < count) {
+		int rc = sendmmsg(udp->fd, udp->batch->out + sent, count - sent, MSG_DONTWAIT);
+
+		if (rc > 0) {
+			sent += (unsigned)rc;
+		} else if (rc < 0 && errno == EINTR) {
+			continue;
+		} else if (rc < 0 && is_kernel_busy(errno)) {
+			if (has_retried)
+				break;
+			has_retried = true;
+		} else {
+			metrics_add(udp->metrics, METRIC_RESPONSES_UNSENT, 1);
+			sent++;
+		}
+	}
+	metrics_add(udp->metrics, METRIC_RESPONSES_UNSENT, count - sent);
+}
+
+/* One batch from arrival to farewell. The datagrams read, or -errno. */
+static int serve_batch(struct udp *udp)
+{
+	struct udp_batch *batch = udp->batch;
+	int count = recvmmsg(udp->fd, batch->in, BATCH_COUNT, MSG_DONTWAIT, NULL);
+	unsigned reply_count = 0;
+	uint64_t now_us;
+
+	if (count <= 0)
+		return count < 0 ? -errno : 0;
+	now_us = clock_now_us();
+	zone_read_begin();
+	for (unsigned i = 0; i < (unsigned)count; i++)
+		reply_count += answer_one(udp, i, reply_count, now_us);
+	zone_read_end();
+	if (reply_count)
+		send_batch(udp, reply_count);
+	for (unsigned i = 0; i < (unsigned)count; i++) {
+		batch->in[i].msg_hdr.msg_namelen = sizeof(batch->name[i]);
+		batch->in[i].msg_hdr.msg_controllen = sizeof(batch->in_control[i]);
+	}
+	return count;
+}
+
+static void serve(struct udp *udp, unsigned rounds_max, int again_from_count)
+{
+	for (unsigned round = 0; round < rounds_max; round++) {
+		int count = serve_batch(udp);
+
+		if (count < again_from_count && count != -EINTR)
+			break;
+	}
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events);
+
+/* libuv stops a poll that reports an error; reading SO_ERROR clears it, and the socket goes on. */
+static void recover(struct udp *udp)
+{
+	uint64_t held_count;
+	int error = 0;
+	socklen_t length = sizeof(error);
+
+	(void)getsockopt(udp->fd, SOL_SOCKET, SO_ERROR, &error, &length);
+	if (log_brake_take(&udp->error_brake, uv_now(udp->poll.loop), WARN_EVERY_MS, &held_count))
+		log_warn("listen", "error on a UDP socket: %s; reading on", strerror(error));
+	(void)uv_poll_start(&udp->poll, UV_READABLE, on_readable);
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+	struct udp *udp = poll->data;
+
+	(void)events;
+	if (status < 0)
+		recover(udp);
+	serve(udp, ROUNDS_MAX, BATCH_COUNT / 2);
+}
+
+int udp_open(const struct udp_setup *setup, struct udp **out)
+{
+	struct udp *udp = calloc(1, sizeof(*udp));
+	socklen_t length = sizeof(udp->domain);
+	int rc;
+
+	if (!udp)
+		return -ENOMEM;
+	udp->pipeline = setup->pipeline;
+	udp->metrics = setup->metrics;
+	udp->batch = setup->batch;
+	udp->fd = setup->socket->fd;
+	udp->is_wildcard = setup->socket->is_wildcard;
+	udp->is_inherited = setup->socket->is_inherited;
+	udp->client.source = QUERY_UDP;
+	udp->client.socket = setup->index;
+	udp->client.local = setup->socket->addr;
+	if (getsockopt(udp->fd, SOL_SOCKET, SO_DOMAIN, &udp->domain, &length) < 0) {
+		rc = -errno;
+		goto failed;
+	}
+	rc = uv_poll_init(setup->loop, &udp->poll, udp->fd);
+	if (rc)
+		goto failed;
+	udp->poll.data = udp;
+	/* Cannot fail on a handle that was just initialised. */
+	(void)uv_poll_start(&udp->poll, UV_READABLE, on_readable);
+	*out = udp;
+	return 0;
+failed:
+	free(udp);
+	return rc;
+}
+
+static socklen_t write_peer(const struct udp *udp, const struct addr *peer, union addr_socket *out)
+{
+	if (udp->domain == AF_INET || peer->family != AF_INET)
+		return addr_to_socket(peer, out);
+	memset(out, 0, sizeof(*out));
+	out->in6.sin6_family = AF_INET6;
+	out->in6.sin6_port = htons(peer->port);
+	memcpy(out->in6.sin6_addr.s6_addr, mapped_prefix, sizeof(mapped_prefix));
+	memcpy(out->in6.sin6_addr.s6_addr + sizeof(mapped_prefix), peer->bytes, 4);
+	return sizeof(out->in6);
+}
+
+void udp_send(struct udp *udp, const struct query_client *client, const uint8_t *reply,
+	      size_t length)
+{
+	struct iovec bytes = { .iov_base = (void *)(uintptr_t)reply, .iov_len = length };
+	struct msghdr message = { .msg_iov = &bytes, .msg_iovlen = 1 };
+	union addr_socket name;
+	union control control;
+	ssize_t sent = -1;
+
+	message.msg_name = &name;
+	message.msg_namelen = write_peer(udp, &client->peer, &name);
+	memset(&control, 0, sizeof(control));
+	write_source(udp, client, &message, &control);
+	for (unsigned tries = 0; sent < 0 && tries < 2; tries++) {
+		sent = sendmsg(udp->fd, &message, MSG_DONTWAIT);
+		if (sent < 0 && errno != EINTR && !is_kernel_busy(errno))
+			break;
+	}
+	if (sent < 0)
+		metrics_add(udp->metrics, METRIC_RESPONSES_UNSENT, 1);
+}
+
+/*
+ * Connecting a UDP socket takes it out of its port for everybody but the peer; sending with an
+ * address still works, and what is queued can still be read. The peer is port 1 of ourselves: a
+ * routable address nobody asks from.
+ */
+static void leave_port(struct udp *udp)
+{
+	union addr_socket nobody;
+	struct addr peer = udp->client.local;
+	socklen_t length;
+
+	if (udp->is_wildcard) { /* a loopback address of the same family */
+		memset(peer.bytes, 0, sizeof(peer.bytes));
+		peer.bytes[peer.family == AF_INET ? 0 : 15] = peer.family == AF_INET ? 127 : 1;
+		peer.bytes[3] = peer.family == AF_INET ? 1 : 0;
+	}
+	peer.port = 1;
+	length = write_peer(udp, &peer, &nobody);
+	/* An address that has gone from the host cannot be connected from, nor asked either. */
+	(void)connect(udp->fd, &nobody.sa, length);
+}
+
+void udp_mute(struct udp *udp)
+{
+	(void)uv_poll_stop(&udp->poll);
+	if (udp->is_inherited)
+		return;
+	leave_port(udp);
+	serve(udp, MUTE_ROUNDS_MAX, 1);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	struct udp *udp = handle->data;
+	void (*closed)(void *) = udp->closed;
+	void *arg = udp->closed_arg;
+
+	(void)close(udp->fd);
+	free(udp);
+	closed(arg);
+}
+
+void udp_close(struct udp *udp, void (*closed)(void *), void *arg)
+{
+	udp->closed = closed;
+	udp->closed_arg = arg;
+	uv_close((uv_handle_t *)&udp->poll, on_closed);
+}
