@@ -23,6 +23,8 @@ enum need_outcome {
 	NEED_DENIED,	 /* Nomad refuses the token */
 	NEED_NOT_READY,	 /* Nomad has not said a word since we started */
 	NEED_OVER_LIMIT, /* too many needs under way */
+	NEED_LATE, /* no word yet, and the client will not wait longer (the worker says so itself)
+		    */
 };
 
 struct need {		/* worker → control plane */

@@ -21,6 +21,7 @@
 struct zone {
 	struct cds_lfht *table;
 	struct hash_key key;
+	struct config *first_config;	/* ours; whose zones we serve until a restart */
 	struct zone_settings *settings; /* RCU */
 	atomic_int nomad;
 	_Atomic uint64_t index;
@@ -79,10 +80,11 @@ static int compare_apexes(const void *a, const void *b)
 	       (int)((const struct zone_apex *)a)->length;
 }
 
-static struct zone_settings *make_settings(const struct config *config)
+/* Values of `config`, for the zones of `zones`. NULL: out of memory. */
+static struct zone_settings *make_settings(const struct config *config, const struct config *zones)
 {
 	struct zone_settings *settings =
-		calloc(1, sizeof(*settings) + config->zone_count * sizeof(settings->apex[0]));
+		calloc(1, sizeof(*settings) + zones->zone_count * sizeof(settings->apex[0]));
 
 	if (!settings)
 		return NULL;
@@ -90,16 +92,16 @@ static struct zone_settings *make_settings(const struct config *config)
 	settings->negative_ttl_s = config->negative_ttl_s;
 	settings->max_stale_ms = config->max_stale_ms;
 	settings->reverse = config->reverse;
-	for (size_t i = 0; i < config->zone_count; i++) {
+	for (size_t i = 0; i < zones->zone_count; i++) {
 		settings->apex_count = i + 1;
-		if (make_apex(&settings->apex[i], &config->zone[i], config->ttl_s,
+		if (make_apex(&settings->apex[i], &zones->zone[i], config->ttl_s,
 			      config->negative_ttl_s) < 0) {
 			free_settings(settings);
 			return NULL;
 		}
 	}
-	memcpy(settings->first, config->zone[0].name, config->zone[0].length);
-	settings->first_length = config->zone[0].length;
+	memcpy(settings->first, zones->zone[0].name, zones->zone[0].length);
+	settings->first_length = zones->zone[0].length;
 	qsort(settings->apex, settings->apex_count, sizeof(settings->apex[0]), compare_apexes);
 	return settings;
 }
@@ -169,14 +171,15 @@ static void remove_name(struct zone *zone, const uint8_t *owner, size_t length)
 	zone_read_end();
 }
 
-struct zone *zone_new(const struct config *config)
+struct zone *zone_new(struct config *config)
 {
 	struct zone *zone = calloc(1, sizeof(*zone));
 
 	if (!zone)
 		return NULL;
 	hash_random(&zone->key, sizeof(zone->key));
-	zone->settings = make_settings(config);
+	zone->first_config = config_hold(config);
+	zone->settings = make_settings(config, config);
 	zone->table = cds_lfht_new_flavor(BUCKETS_START, BUCKETS_START, 0, CDS_LFHT_AUTO_RESIZE,
 					  &urcu_qsbr_flavor, NULL);
 	if (zone->settings && zone->table)
@@ -206,12 +209,13 @@ void zone_free(struct zone *zone)
 		cds_lfht_destroy(zone->table, NULL);
 	}
 	free_settings(zone->settings);
+	config_drop(zone->first_config);
 	free(zone);
 }
 
 int zone_configure(struct zone *zone, const struct config *config)
 {
-	struct zone_settings *next = make_settings(config);
+	struct zone_settings *next = make_settings(config, zone->first_config);
 	struct zone_settings *old = zone->settings;
 
 	if (!next)

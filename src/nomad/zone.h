@@ -110,8 +110,8 @@ enum zone_nomad {		     /* what the control plane last knew of Nomad as a whole 
 
 struct config;
 
-/* An empty zone for the configured zones. NULL when out of memory. */
-struct zone *zone_new(const struct config *config);
+/* An empty zone for the configured zones; takes a reference of its own. NULL when out of memory. */
+struct zone *zone_new(struct config *config);
 
 /* Frees everything. No reader may be left. */
 void zone_free(struct zone *zone);

@@ -1,0 +1,259 @@
+#include "pipeline_life.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "nomad/hosts.h"
+
+#define TICK_MS 50	 /* how exactly deadlines are kept */
+#define WAITING_MAX 8192 /* queries of one worker that wait for something */
+
+/* ---- news from outside ---- */
+
+static void on_wake(void *arg, struct query *query)
+{
+	pipeline_resume(arg, query);
+}
+
+void pipeline_hear(struct pipeline *p, const struct need_word *word)
+{
+	nomad_stage_hear(p->nomad, word, on_wake, p);
+}
+
+void pipeline_set_upstreams(struct pipeline *p, struct upstream_list *list)
+{
+	p->forwards_nothing = list->forwards_nothing;
+	forward_stage_set_upstreams(p->forward, list);
+}
+
+void pipeline_configure(struct pipeline *p, struct config *config)
+{
+	struct gate *gate = gate_new(config);
+
+	if (!gate)
+		return; /* out of memory: the old configuration stays */
+	gate_free(p->gate);
+	p->gate = gate;
+	config_drop(p->config);
+	p->config = config_hold(config);
+	nomad_stage_configure(p->nomad, config);
+	cache_stage_configure(p->cache, config);
+	forward_stage_configure(p->forward, config);
+}
+
+uint32_t pipeline_waiting_count(const struct pipeline *p)
+{
+	return query_count(p->table);
+}
+
+/* ---- what the forward stage brings ---- */
+
+static void on_forward_reply(void *arg, const struct question *question, struct reply *reply)
+{
+	struct pipeline *p = arg;
+
+	zone_read_begin(); /* until on_forward_end */
+	p->forwarded = reply ? cache_stage_keep(p->cache, question, reply, clock_now_ms()) : NULL;
+}
+
+static void on_forward_waiter(void *arg, struct query *query)
+{
+	struct pipeline *p = arg;
+	struct answer answer;
+
+	answer_init(&answer);
+	answer.stage = METRIC_STAGE_FORWARD;
+	answer.rcode = p->forwarded->rcode;
+	answer.ede = p->forwarded->ede;
+	answer.is_authentic = p->forwarded->flags & DNS_FLAG_AD;
+	answer.image = p->forwarded;
+	pipeline_finish(p, query, &answer);
+}
+
+static void on_forward_failed(void *arg, struct query *query, uint16_t ede, const char *ede_text)
+{
+	struct answer answer;
+
+	answer_fail(&answer, METRIC_STAGE_FORWARD, ede, ede_text);
+	pipeline_finish(arg, query, &answer);
+}
+
+static void on_forward_end(void *arg)
+{
+	struct pipeline *p = arg;
+
+	p->forwarded = NULL;
+	cache_stage_release(p->cache);
+	zone_read_end();
+}
+
+/* ---- time ---- */
+
+#define TRIED UINT64_MAX /* stale_after_ms of a query that has nothing stale to be answered with   \
+			  */
+
+static bool is_past_stale(const struct query *query, uint64_t now_ms)
+{
+	return query->stale_after_ms == TRIED || now_ms >= query->stale_after_ms;
+}
+
+/* A query's time is up: the best that can be said now is said. */
+static void expire(struct pipeline *p, struct query *query, uint64_t now_ms)
+{
+	struct answer answer;
+	enum verdict verdict = VERDICT_PENDING;
+
+	metrics_add(p->doors.metrics, METRIC_QUERIES_EXPIRED, 1);
+	if (query->stage == QUERY_AT_NOMAD) {
+		if (query->hosts) { /* names that did not come count as failed */
+			query->hosts->failed_count =
+				(uint8_t)(query->hosts->failed_count + query->hosts->open_count);
+			query->hosts->open_count = 0;
+		}
+		query->nomad_outcome = NEED_LATE;
+		verdict = pipeline_walk(p, query, now_ms, &answer);
+	}
+	if (verdict == VERDICT_PENDING || verdict == VERDICT_PASS)
+		answer_fail(&answer,
+			    query->stage == QUERY_AT_NOMAD ? METRIC_STAGE_NOMAD
+							   : METRIC_STAGE_FORWARD,
+			    DNS_EDE_NO_REACHABLE_AUTHORITY, "no answer in time");
+	pipeline_finish(p, query, &answer);
+}
+
+/* Nomad is slow: a client is better served with what we knew than with waiting on. Nothing known:
+ * it waits on. */
+static void try_stale(struct pipeline *p, struct query *query, uint64_t now_ms)
+{
+	struct answer answer;
+	enum verdict verdict;
+
+	query->stale_after_ms = TRIED;
+	if (query->stage != QUERY_AT_NOMAD || query->nomad_outcome != NEED_NONE || query->hosts)
+		return;
+	query->nomad_outcome = NEED_LATE;
+	verdict = pipeline_walk(p, query, now_ms, &answer);
+	query->nomad_outcome = NEED_NONE;
+	if (verdict == VERDICT_ANSWERED) {
+		pipeline_finish(p, query, &answer);
+	} else if (verdict == VERDICT_PENDING && query->hosts) {
+		list_remove(&query->by_cause);
+		query->nomad_outcome = NEED_LATE;
+		pipeline_begin_hosts(p, query);
+	}
+}
+
+/* Queries stand by age, and all of one configuration have the same time: the old ones are in front.
+ */
+static void on_tick(uv_timer_t *timer)
+{
+	struct pipeline *p = timer->data;
+	uint64_t now_ms = clock_now_ms();
+	struct query *query, *next;
+	uint64_t next_id;
+
+	zone_read_begin();
+	while ((query = query_oldest(p->table)) && now_ms >= query->deadline_ms)
+		expire(p, query, now_ms);
+	for (; query && is_past_stale(query, now_ms);
+	     query = next_id ? query_find(p->table, next_id) : NULL) {
+		next = query_next(p->table, query);
+		next_id = next ? next->id : 0;
+		if (query->stale_after_ms != TRIED)
+			try_stale(p, query, now_ms);
+	}
+	zone_read_end();
+}
+
+void pipeline_start_ticking(struct pipeline *p)
+{
+	uv_timer_start(&p->tick, on_tick, TICK_MS, TICK_MS);
+}
+
+/* ---- making and closing ---- */
+
+static bool open_stages(struct pipeline *p)
+{
+	struct forward_doors doors = { .loop = p->doors.loop,
+				       .metrics = p->doors.metrics,
+				       .on_reply = on_forward_reply,
+				       .on_waiter = on_forward_waiter,
+				       .on_failed = on_forward_failed,
+				       .on_end = on_forward_end,
+				       .arg = p };
+
+	p->table = query_table_new(WAITING_MAX);
+	p->gate = gate_new(p->config);
+	p->nomad = nomad_stage_new(p->doors.zone, p->doors.worker, p->doors.send_need,
+				   p->doors.send_need_arg);
+	p->cache = cache_stage_new(p->config, p->doors.metrics);
+	if (!p->table || !p->gate || !p->nomad || !p->cache)
+		return false;
+	nomad_stage_configure(p->nomad, p->config);
+	p->forward = forward_stage_open(&doors, p->config);
+	return p->forward;
+}
+
+static void free_pipeline(struct pipeline *p)
+{
+	cache_stage_free(p->cache);
+	nomad_stage_free(p->nomad);
+	gate_free(p->gate);
+	query_table_free(p->table);
+	config_drop(p->config);
+	free(p);
+}
+
+struct pipeline *pipeline_open(const struct pipeline_doors *doors, struct config *config)
+{
+	struct pipeline *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->doors = *doors;
+	p->config = config_hold(config);
+	if (!open_stages(p)) {
+		free_pipeline(p);
+		return NULL;
+	}
+	uv_timer_init(doors->loop, &p->tick);
+	p->tick.data = p;
+	return p;
+}
+
+static void on_part_closed(struct pipeline *p)
+{
+	void (*closed)(void *) = p->closed;
+	void *arg = p->closed_arg;
+
+	if (--p->open_handles)
+		return;
+	free_pipeline(p);
+	closed(arg);
+}
+
+static void on_forward_closed(void *arg)
+{
+	on_part_closed(arg);
+}
+
+static void on_tick_closed(uv_handle_t *handle)
+{
+	on_part_closed(handle->data);
+}
+
+void pipeline_close(struct pipeline *p, void (*closed)(void *), void *arg)
+{
+	struct query *query;
+
+	p->closed = closed;
+	p->closed_arg = arg;
+	while ((query = query_oldest(p->table))) {
+		hosts_free(query->hosts);
+		query_drop(p->table, query);
+	}
+	p->open_handles = 2;
+	uv_close((uv_handle_t *)&p->tick, on_tick_closed);
+	forward_stage_close(p->forward, on_forward_closed, p);
+}

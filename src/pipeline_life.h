@@ -1,0 +1,48 @@
+/*
+ * The inside of a pipeline, shared by its two files: pipeline.c is the corridor (how a question
+ * gets its answer), pipeline_life.c is everything around it (making, closing, time, news from
+ * outside). Nobody else includes this.
+ */
+#pragma once
+
+#include "cache/cache_stage.h"
+#include "config/config.h"
+#include "forward/forward_stage.h"
+#include "nomad/nomad_stage.h"
+#include "pipeline.h"
+#include "query/gate.h"
+
+struct pipeline {
+	struct pipeline_doors doors;
+	struct config *config; /* a reference of ours */
+	struct query_table *table;
+	struct gate *gate;
+	struct nomad_stage *nomad;
+	struct cache_stage *cache;
+	struct forward_stage *forward;
+	bool forwards_nothing;
+	uv_timer_t tick;
+	const struct image *forwarded; /* the reply that waiters are being answered from */
+	void (*closed)(void *);
+	void *closed_arg;
+	unsigned open_handles;		/* while closing: what has not said farewell yet */
+	uint8_t reply[DNS_MESSAGE_MAX]; /* for queries that had to wait */
+};
+
+/* From its stage on: what the stages say. PENDING: the query has to be parked, or to wait where it
+ * is. */
+enum verdict pipeline_walk(struct pipeline *p, struct query *query, uint64_t now_ms,
+			   struct answer *out);
+
+/* Walks a parked query on. It may be gone when this returns. */
+void pipeline_resume(struct pipeline *p, struct query *query);
+
+/* Ends a parked query with this answer. */
+void pipeline_finish(struct pipeline *p, struct query *query, struct answer *answer);
+
+/* Asks for the host names a parked query was told to resolve. It may be gone when this returns. */
+void pipeline_begin_hosts(struct pipeline *p, struct query *query);
+
+/* Queries wait now: their deadlines are to be kept. The one who drops the last query stops the
+ * clock. */
+void pipeline_start_ticking(struct pipeline *p);
