@@ -20,9 +20,11 @@ struct forward_doors {
 	uv_loop_t *loop;
 	struct metrics *metrics;
 	/*
-	 * An exchange ended. `reply` is NULL when it failed (then `answer` holds SERVFAIL and why);
-	 * else the callee takes reply->image over. Followed by one `on_waiter` for each query that
-	 * waited, then `on_end`.
+	 * An exchange ended. With a reply: `on_reply`, whose callee takes reply->image over, then
+	 * one `on_waiter` for each query that waited. Without one: one `on_failed` for each. Then,
+	 * in both cases, `on_end`. The query has left the exchange's list before its callback, and
+	 * may be dropped in it. None of them is called from within forward_stage_ask or
+	 * forward_stage_wait.
 	 */
 	void (*on_reply)(void *arg, const struct question *question, struct reply *reply);
 	void (*on_waiter)(void *arg, struct query *query);
@@ -31,8 +33,12 @@ struct forward_doors {
 	void *arg;
 };
 
+/* Without upstreams until forward_stage_set_upstreams. NULL: out of memory. */
 struct forward_stage *forward_stage_open(const struct forward_doors *doors,
 					 const struct config *config);
+
+/* Ends every exchange without a word to its queries, which stay their owner's; `closed` comes once,
+ * from the loop, when all handles are closed and the stage is freed. */
 void forward_stage_close(struct forward_stage *stage, void (*closed)(void *), void *arg);
 void forward_stage_configure(struct forward_stage *stage, const struct config *config);
 
@@ -40,11 +46,13 @@ void forward_stage_configure(struct forward_stage *stage, const struct config *c
  * reference of its own. */
 void forward_stage_set_upstreams(struct forward_stage *stage, struct upstream_list *list);
 
-/* REFUSED with `forward=none`, FAILED when there is no upstream, else PENDING: call
- * forward_stage_wait with the parked query. */
+/* ANSWERED with REFUSED (`forward=none`), FAILED when there is no upstream or the same question has
+ * failed within the last second (RFC 9520 §3.2), else PENDING: call forward_stage_wait with the
+ * parked query. */
 enum verdict forward_stage_ask(struct forward_stage *stage, struct query *query, uint64_t now_ms,
 			       struct answer *out);
 
-/* Joins or starts the exchange for a parked query. PENDING, or FAILED at a ceiling. */
+/* Joins or starts the exchange for a parked query, through query->by_cause: who drops the query
+ * needs to do no more than take it out of that list. PENDING, or FAILED at a ceiling. */
 enum verdict forward_stage_wait(struct forward_stage *stage, struct query *query, uint64_t now_ms,
 				struct answer *out);

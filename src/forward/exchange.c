@@ -1,0 +1,540 @@
+/*
+ * Every event ends in one of four moves: ask the next upstream, wait for the timer, hand over a
+ * reply, fail. The timer means "the upstream asked last has had its time"; the deadline is the
+ * last time it rings.
+ */
+#include "forward/exchange.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/list.h"
+#include "base/metrics.h"
+#include "dns/dns.h"
+
+#define REFUSED_PAUSE_MS                                                                           \
+	300		 /* all refused the packet: a resolver that restarts is back by then       \
+			  */
+#define SHARE_MIN_MS 100 /* near the deadline: not all questions in one burst */
+#define TCP_PATIENCE_MIN_MS 1000 /* a handshake, a lost SYN's first repetition not included */
+
+static void on_timer(uv_timer_t *timer);
+
+static void count(const struct exchange *exchange, enum metric metric)
+{
+	metrics_add(exchange->doors->metrics, metric, 1);
+}
+
+static const struct upstream *upstream_at(const struct exchange *exchange, int index)
+{
+	return &upstream_health_list(exchange->health)->upstream[index];
+}
+
+static void drop_handle(struct exchange *exchange)
+{
+	if (--exchange->open_handles == 0)
+		exchange->doors->on_closed(exchange);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+	drop_handle(handle->data);
+}
+
+static void close_udp(struct udp_attempt *udp)
+{
+	if (udp->attempt.state != ATTEMPT_OPEN)
+		return;
+	udp->attempt.state = ATTEMPT_CLOSED;
+	exchange_udp_close(&udp->udp);
+}
+
+static void close_tcp(struct tcp_attempt *tcp)
+{
+	if (tcp->attempt.state != ATTEMPT_OPEN)
+		return;
+	tcp->attempt.state = ATTEMPT_CLOSED;
+	exchange_tcp_close(&tcp->tcp);
+}
+
+static bool is_tcp_open(const struct exchange *exchange)
+{
+	for (unsigned i = 0; i < EXCHANGE_TCP_SENDS; i++) {
+		if (exchange->tcp[i].attempt.state == ATTEMPT_OPEN)
+			return true;
+	}
+	return false;
+}
+
+static bool is_anything_open(const struct exchange *exchange)
+{
+	for (unsigned i = 0; i < EXCHANGE_UDP_SENDS; i++) {
+		if (exchange->udp[i].attempt.state == ATTEMPT_OPEN)
+			return true;
+	}
+	return is_tcp_open(exchange);
+}
+
+static void close_all(struct exchange *exchange)
+{
+	exchange->phase = EXCHANGE_DONE;
+	for (unsigned i = 0; i < EXCHANGE_UDP_SENDS; i++)
+		close_udp(&exchange->udp[i]);
+	for (unsigned i = 0; i < EXCHANGE_TCP_SENDS; i++)
+		close_tcp(&exchange->tcp[i]);
+	uv_close((uv_handle_t *)&exchange->timer, on_timer_closed);
+}
+
+static void finish(struct exchange *exchange, struct reply *reply)
+{
+	struct reply last = exchange->refusal;
+
+	exchange->refusal.image = NULL;
+	close_all(exchange);
+	if (reply) {
+		free(last.image);
+		exchange->doors->on_done(exchange, reply, DNS_EDE_NONE, NULL);
+	} else if (last.image) {
+		exchange->doors->on_done(exchange, &last, DNS_EDE_NONE, NULL);
+	} else if (exchange->was_truncated) {
+		exchange->doors->on_done(exchange, NULL, DNS_EDE_NETWORK_ERROR,
+					 "upstream truncated over UDP and failed over TCP");
+	} else if (exchange->had_network_error) {
+		exchange->doors->on_done(exchange, NULL, DNS_EDE_NETWORK_ERROR,
+					 "upstream resolvers cannot be reached");
+	} else {
+		exchange->doors->on_done(exchange, NULL, DNS_EDE_NO_REACHABLE_AUTHORITY,
+					 "no upstream resolver answered in time");
+	}
+}
+
+static void wait_at_most(struct exchange *exchange, uint64_t wait_ms, uint64_t now_ms)
+{
+	uint64_t left_ms = exchange->deadline_ms > now_ms ? exchange->deadline_ms - now_ms : 0;
+
+	/* libuv's clock is the start of this turn of the loop; a timer counts from there. */
+	uv_update_time(exchange->doors->loop);
+	uv_timer_start(&exchange->timer, on_timer, wait_ms < left_ms ? wait_ms : left_ms, 0);
+}
+
+/* Patience, shortened so that each question still to be sent gets its share of what is left. */
+static uint64_t share_of_patience(const struct exchange *exchange, int upstream, uint64_t now_ms)
+{
+	uint64_t patience_ms = upstream_patience_ms(exchange->health, upstream);
+	uint64_t left_ms = exchange->deadline_ms > now_ms ? exchange->deadline_ms - now_ms : 0;
+	unsigned shares = EXCHANGE_UDP_SENDS - exchange->udp_sends + 2; /* this one and TCP */
+	uint64_t share_ms = left_ms / shares > SHARE_MIN_MS ? left_ms / shares : SHARE_MIN_MS;
+
+	return patience_ms < share_ms ? patience_ms : share_ms;
+}
+
+/* The next to ask; with `again`, one that was asked before when all were. -1: none. */
+static int choose(struct exchange *exchange, bool again, uint64_t now_ms)
+{
+	const struct question *question = exchange->question;
+	int upstream = upstream_choose(exchange->health, question->folded, question->name_length,
+				       exchange->tried, now_ms);
+
+	if (upstream < 0 && again && exchange->tried) {
+		exchange->tried = 0;
+		upstream = upstream_choose(exchange->health, question->folded,
+					   question->name_length, 0, now_ms);
+	}
+	if (upstream >= 0)
+		exchange->tried |= UINT64_C(1) << upstream;
+	return upstream;
+}
+
+static size_t prepare(struct exchange *exchange, struct exchange_attempt *attempt, int upstream,
+		      uint64_t now_ms, uint8_t query[REPLY_QUERY_MAX])
+{
+	const struct question *question = exchange->question;
+
+	*attempt = (struct exchange_attempt){ .exchange = exchange,
+					      .upstream = upstream,
+					      .with_edns = !exchange->without_edns,
+					      .sent_ms = now_ms };
+	hash_random(&attempt->id, sizeof(attempt->id));
+	/* AD asks whether the upstream has validated (RFC 6840 §5.7); each client is told by what
+	 * it asked itself. */
+	return reply_encode_query(attempt->id, (question->flags & DNS_FLAG_CD) | DNS_FLAG_AD,
+				  question->folded, question->name_length, question->type,
+				  question->qclass, attempt->with_edns, question->has_do, query);
+}
+
+/* A lack of our own, which says nothing about the upstream. */
+static bool is_own_failure(int error)
+{
+	return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM ||
+	       error == -EAGAIN || error == -EADDRINUSE;
+}
+
+static void on_udp_packet(struct exchange_udp *udp, const uint8_t *packet, size_t length);
+static void on_udp_error(struct exchange_udp *udp, int error);
+static void on_udp_closed(struct exchange_udp *udp);
+static void on_tcp_message(struct exchange_tcp *tcp, const uint8_t *message, size_t length);
+static void on_tcp_error(struct exchange_tcp *tcp, int error);
+static void on_tcp_closed(struct exchange_tcp *tcp);
+
+static const struct exchange_udp_doors udp_doors = { on_udp_packet, on_udp_error, on_udp_closed };
+static const struct exchange_tcp_doors tcp_doors = { on_tcp_message, on_tcp_error, on_tcp_closed };
+
+/* Sends over UDP to one upstream. Whether it is worth waiting for. */
+static bool send_udp(struct exchange *exchange, int upstream, uint64_t now_ms)
+{
+	struct udp_attempt *udp = &exchange->udp[exchange->udp_sends];
+	uint8_t query[REPLY_QUERY_MAX];
+	size_t length = prepare(exchange, &udp->attempt, upstream, now_ms, query);
+	int result = exchange_udp_open(&udp->udp, exchange->doors->loop, &udp_doors,
+				       &upstream_at(exchange, upstream)->addr, query, length);
+
+	if (is_own_failure(result)) {
+		exchange->awaited = -1;
+		wait_at_most(exchange, REFUSED_PAUSE_MS, now_ms);
+		return true;
+	}
+	exchange->udp_sends++;
+	if (result) {
+		exchange->had_network_error = true;
+		upstream_failed(exchange->health, upstream, now_ms);
+		return false;
+	}
+	count(exchange, METRIC_UPSTREAM_QUERIES_UDP);
+	udp->attempt.state = ATTEMPT_OPEN;
+	exchange->open_handles++;
+	exchange->awaited = upstream;
+	wait_at_most(exchange, share_of_patience(exchange, upstream, now_ms), now_ms);
+	return true;
+}
+
+/* Asks the next upstream over UDP. False: none left (with `again`: no question left). */
+static bool ask_udp(struct exchange *exchange, bool again, uint64_t now_ms)
+{
+	while (exchange->udp_sends < EXCHANGE_UDP_SENDS) {
+		int upstream = choose(exchange, again, now_ms);
+
+		if (upstream < 0)
+			return false;
+		if (send_udp(exchange, upstream, now_ms))
+			return true;
+		again = false;
+	}
+	return false;
+}
+
+static bool send_tcp(struct exchange *exchange, int upstream, uint64_t now_ms)
+{
+	struct tcp_attempt *tcp = &exchange->tcp[exchange->tcp_sends++];
+	uint64_t patience_ms = upstream_patience_ms(exchange->health, upstream) * 2;
+	uint8_t query[REPLY_QUERY_MAX];
+	size_t length = prepare(exchange, &tcp->attempt, upstream, now_ms, query);
+	int result = exchange_tcp_open(&tcp->tcp, exchange->doors->loop, &tcp_doors,
+				       &upstream_at(exchange, upstream)->addr, query, length);
+
+	tcp->attempt.state = ATTEMPT_OPEN;
+	exchange->open_handles++;
+	if (result) {
+		exchange->had_network_error = true;
+		if (!is_own_failure(result))
+			upstream_failed(exchange->health, upstream, now_ms);
+		close_tcp(tcp);
+		return false;
+	}
+	count(exchange, METRIC_UPSTREAM_QUERIES_TCP);
+	exchange->awaited = upstream;
+	wait_at_most(exchange,
+		     patience_ms < TCP_PATIENCE_MIN_MS ? TCP_PATIENCE_MIN_MS : patience_ms, now_ms);
+	return true;
+}
+
+/* Asks `upstream` over TCP, or the next one when it is -1. False: none left. */
+static bool ask_tcp(struct exchange *exchange, int upstream, uint64_t now_ms)
+{
+	if (exchange->phase != EXCHANGE_OVER_TCP) {
+		exchange->phase = EXCHANGE_OVER_TCP;
+		exchange->tried = 0;
+	}
+	while (exchange->tcp_sends < EXCHANGE_TCP_SENDS) {
+		if (upstream >= 0)
+			exchange->tried |= UINT64_C(1) << upstream;
+		else
+			upstream = choose(exchange, false, now_ms);
+		if (upstream < 0)
+			return false;
+		if (send_tcp(exchange, upstream, now_ms))
+			return true;
+		upstream = -1;
+	}
+	return false;
+}
+
+/* Nothing more can be asked: what is still open may answer until the deadline. */
+static void wait_or_finish(struct exchange *exchange, uint64_t now_ms)
+{
+	exchange->awaited = -1;
+	if (exchange->refusal.image || !is_anything_open(exchange) ||
+	    now_ms >= exchange->deadline_ms) {
+		finish(exchange, NULL);
+		return;
+	}
+	wait_at_most(exchange, UINT64_MAX, now_ms);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct exchange *exchange = timer->data;
+	uint64_t now_ms = clock_now_ms();
+
+	if (exchange->awaited >= 0) {
+		count(exchange, METRIC_UPSTREAM_TIMEOUTS);
+		upstream_was_late(exchange->health, exchange->awaited, now_ms);
+	}
+	exchange->awaited = -1;
+	if (now_ms >= exchange->deadline_ms) {
+		finish(exchange, NULL);
+		return;
+	}
+	switch (exchange->phase) {
+	case EXCHANGE_OVER_UDP:
+		if (ask_udp(exchange, !exchange->refusal.image, now_ms))
+			return;
+		if (!exchange->refusal.image && is_anything_open(exchange) &&
+		    ask_tcp(exchange, -1, now_ms))
+			return;
+		wait_or_finish(exchange, now_ms);
+		return;
+	case EXCHANGE_OVER_TCP:
+		if (!ask_tcp(exchange, -1, now_ms))
+			wait_or_finish(exchange, now_ms);
+		return;
+	case EXCHANGE_DONE:
+		return;
+	}
+}
+
+/* An attempt has come to nothing, by an error or by a reply that is no answer. */
+static void on_setback(struct exchange *exchange, int upstream, uint64_t now_ms)
+{
+	bool was_awaited = exchange->awaited == upstream;
+
+	switch (exchange->phase) {
+	case EXCHANGE_OVER_UDP:
+		if (ask_udp(exchange, false, now_ms))
+			return;
+		break;
+	case EXCHANGE_OVER_TCP:
+		if (ask_tcp(exchange, -1, now_ms))
+			return;
+		break;
+	case EXCHANGE_DONE:
+		return;
+	}
+	/* Somebody asked earlier or later is still within his time. */
+	if (is_anything_open(exchange) && !was_awaited && exchange->awaited >= 0)
+		return;
+	if (!exchange->refusal.image && exchange->phase == EXCHANGE_OVER_UDP &&
+	    exchange->udp_sends < EXCHANGE_UDP_SENDS) {
+		exchange->awaited = -1;
+		wait_at_most(exchange, REFUSED_PAUSE_MS, now_ms);
+		return;
+	}
+	/* No UDP reply will be whole either. */
+	if (exchange->was_truncated && !is_tcp_open(exchange)) {
+		finish(exchange, NULL);
+		return;
+	}
+	wait_or_finish(exchange, now_ms);
+}
+
+/* Whether a reply says that this server, now, gives no answer: another may. */
+static bool is_refusal(uint16_t rcode)
+{
+	return rcode == DNS_SERVFAIL || rcode == DNS_REFUSED || rcode == DNS_NOTIMP ||
+	       rcode == DNS_FORMERR || rcode == DNS_BADVERS;
+}
+
+/* RFC 6891 §7: a server that knows no EDNS says FORMERR or NOTIMP, without an OPT. */
+static bool is_edns_refused(const struct exchange_attempt *attempt, const struct reply *reply)
+{
+	return attempt->with_edns && !reply->has_edns &&
+	       (reply->image->rcode == DNS_FORMERR || reply->image->rcode == DNS_NOTIMP);
+}
+
+static bool ask_without_edns(struct exchange *exchange, int upstream, uint64_t now_ms)
+{
+	if (exchange->without_edns)
+		return false;
+	exchange->without_edns = true;
+	switch (exchange->phase) {
+	case EXCHANGE_OVER_UDP:
+		return exchange->udp_sends < EXCHANGE_UDP_SENDS &&
+		       send_udp(exchange, upstream, now_ms);
+	case EXCHANGE_OVER_TCP:
+		return exchange->tcp_sends < EXCHANGE_TCP_SENDS &&
+		       send_tcp(exchange, upstream, now_ms);
+	case EXCHANGE_DONE:
+		return false;
+	}
+	return false;
+}
+
+/* A well-formed reply; the attempt it came by is closed. */
+static void take_reply(struct exchange *exchange, const struct exchange_attempt *attempt,
+		       struct reply *reply, uint64_t now_ms)
+{
+	int upstream = attempt->upstream;
+
+	/* Nobody between us and a loopback resolver can have set AD; from elsewhere it proves
+	 * nothing (RFC 4035 §4.9.3). */
+	if (!addr_is_loopback(&upstream_at(exchange, upstream)->addr))
+		reply->image->flags &= (uint16_t)~DNS_FLAG_AD;
+	if (reply->image->rcode == DNS_REFUSED)
+		upstream_failed(exchange->health, upstream, now_ms);
+	else
+		upstream_answered(exchange->health, upstream, now_ms - attempt->sent_ms, now_ms);
+	if (!is_refusal(reply->image->rcode)) {
+		finish(exchange, reply);
+		return;
+	}
+	if (is_edns_refused(attempt, reply) && ask_without_edns(exchange, upstream, now_ms)) {
+		free(reply->image);
+		return;
+	}
+	free(exchange->refusal.image);
+	exchange->refusal = *reply;
+	on_setback(exchange, upstream, now_ms);
+}
+
+static enum reply_verdict read_reply(const struct exchange_attempt *attempt, const uint8_t *packet,
+				     size_t length, struct reply *out)
+{
+	const struct question *question = attempt->exchange->question;
+	struct reply_expect expect = { .id = attempt->id,
+				       .type = question->type,
+				       .qclass = question->qclass,
+				       .name = question->folded,
+				       .name_length = question->name_length };
+	enum reply_verdict verdict = reply_parse(packet, length, &expect, out);
+
+	if (verdict == REPLY_BAD)
+		count(attempt->exchange, METRIC_UPSTREAM_REPLIES_BAD);
+	return verdict;
+}
+
+static void on_udp_packet(struct exchange_udp *handle, const uint8_t *packet, size_t length)
+{
+	struct udp_attempt *udp = list_entry(handle, struct udp_attempt, udp);
+	struct exchange *exchange = udp->attempt.exchange;
+	uint64_t now_ms = clock_now_ms();
+	struct reply reply;
+
+	switch (read_reply(&udp->attempt, packet, length, &reply)) {
+	case REPLY_BAD: /* anybody may have sent it: the right one may still come */
+		return;
+	case REPLY_NO_MEMORY:
+		finish(exchange, NULL);
+		return;
+	case REPLY_TRUNCATED:
+		close_udp(udp);
+		upstream_answered(exchange->health, udp->attempt.upstream,
+				  now_ms - udp->attempt.sent_ms, now_ms);
+		exchange->was_truncated = true;
+		if (exchange->phase == EXCHANGE_OVER_TCP && exchange->awaited >= 0)
+			return;
+		if (!ask_tcp(exchange, udp->attempt.upstream, now_ms))
+			on_setback(exchange, udp->attempt.upstream, now_ms);
+		return;
+	case REPLY_OK:
+		close_udp(udp);
+		take_reply(exchange, &udp->attempt, &reply, now_ms);
+		return;
+	}
+}
+
+static void on_udp_error(struct exchange_udp *handle, int error)
+{
+	struct udp_attempt *udp = list_entry(handle, struct udp_attempt, udp);
+	struct exchange *exchange = udp->attempt.exchange;
+	uint64_t now_ms = clock_now_ms();
+
+	close_udp(udp);
+	if (!is_own_failure(error)) {
+		exchange->had_network_error = true;
+		upstream_failed(exchange->health, udp->attempt.upstream, now_ms);
+	}
+	if (exchange->phase == EXCHANGE_OVER_UDP)
+		on_setback(exchange, udp->attempt.upstream, now_ms);
+	else if (exchange->awaited < 0)
+		wait_or_finish(exchange, now_ms);
+}
+
+static void on_udp_closed(struct exchange_udp *handle)
+{
+	drop_handle(list_entry(handle, struct udp_attempt, udp)->attempt.exchange);
+}
+
+/* What a stream brings cannot be somebody else's: a bad reply ends it. */
+static void on_tcp_message(struct exchange_tcp *handle, const uint8_t *message, size_t length)
+{
+	struct tcp_attempt *tcp = list_entry(handle, struct tcp_attempt, tcp);
+	struct exchange *exchange = tcp->attempt.exchange;
+	struct reply reply;
+
+	switch (read_reply(&tcp->attempt, message, length, &reply)) {
+	case REPLY_BAD:
+	case REPLY_TRUNCATED:
+		on_tcp_error(handle, -EPROTO);
+		return;
+	case REPLY_NO_MEMORY:
+		finish(exchange, NULL);
+		return;
+	case REPLY_OK:
+		close_tcp(tcp);
+		take_reply(exchange, &tcp->attempt, &reply, clock_now_ms());
+		return;
+	}
+}
+
+static void on_tcp_error(struct exchange_tcp *handle, int error)
+{
+	struct tcp_attempt *tcp = list_entry(handle, struct tcp_attempt, tcp);
+	struct exchange *exchange = tcp->attempt.exchange;
+
+	close_tcp(tcp);
+	/* It may serve UDP well all the same, so its standing does not suffer. */
+	if (!is_own_failure(error))
+		exchange->had_network_error = true;
+	on_setback(exchange, tcp->attempt.upstream, clock_now_ms());
+}
+
+static void on_tcp_closed(struct exchange_tcp *handle)
+{
+	drop_handle(list_entry(handle, struct tcp_attempt, tcp)->attempt.exchange);
+}
+
+void exchange_start(struct exchange *exchange, const struct exchange_doors *doors,
+		    const struct question *question, struct upstream_health *health,
+		    uint64_t deadline_ms, uint64_t now_ms)
+{
+	exchange->doors = doors;
+	exchange->question = question;
+	exchange->health = health;
+	exchange->deadline_ms = deadline_ms;
+	exchange->awaited = -1;
+	uv_timer_init(doors->loop, &exchange->timer);
+	exchange->timer.data = exchange;
+	exchange->open_handles = 1;
+	if (!ask_udp(exchange, true, now_ms))
+		wait_at_most(exchange, REFUSED_PAUSE_MS, now_ms);
+}
+
+void exchange_abort(struct exchange *exchange)
+{
+	if (exchange->phase == EXCHANGE_DONE)
+		return;
+	free(exchange->refusal.image);
+	exchange->refusal.image = NULL;
+	close_all(exchange);
+}

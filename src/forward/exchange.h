@@ -1,0 +1,78 @@
+/*
+ * One question on its way through the upstreams until one of them has answered it or its deadline
+ * has come. It knows when: whom to ask next, when to ask the next as well, when to go over TCP, and
+ * which reply to believe. exchange_udp and exchange_tcp know how. Earlier sockets stay open, so
+ * that a right answer that comes late still counts.
+ *
+ * Caller's storage, in use until `on_closed`. `on_done` comes once, never from within
+ * exchange_start; after exchange_abort it does not come. `on_closed` follows in either case.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "dns/question.h"
+#include "dns/reply.h"
+#include "forward/exchange_tcp.h"
+#include "forward/exchange_udp.h"
+#include "forward/upstream.h"
+
+struct exchange;
+struct metrics;
+
+#define EXCHANGE_UDP_SENDS 3 /* RFC 9520 §3.1: two retries at most, per transport */
+#define EXCHANGE_TCP_SENDS 2
+
+struct exchange_doors {
+	uv_loop_t *loop;
+	struct metrics *metrics;
+	/* `reply` NULL: no upstream answered; `ede` and the static `ede_text` say why. Else the
+	 * callee takes reply->image over. */
+	void (*on_done)(struct exchange *exchange, struct reply *reply, uint16_t ede,
+			const char *ede_text);
+	void (*on_closed)(struct exchange *exchange);
+};
+
+struct exchange_attempt { /* one question that went out */
+	struct exchange *exchange;
+	enum { ATTEMPT_UNUSED, ATTEMPT_OPEN, ATTEMPT_CLOSED } state;
+	int upstream;
+	uint16_t id;
+	bool with_edns;
+	uint64_t sent_ms;
+};
+
+struct exchange {
+	const struct exchange_doors *doors;
+	const struct question *question; /* the owner's, for as long as the exchange */
+	struct upstream_health *health;	 /* likewise */
+	enum { EXCHANGE_OVER_UDP, EXCHANGE_OVER_TCP, EXCHANGE_DONE } phase;
+	uint64_t deadline_ms;
+	uint64_t tried;	   /* upstreams asked in this round, over the transport of the phase */
+	int awaited;	   /* the upstream whose patience runs; -1: none */
+	bool without_edns; /* an upstream has refused EDNS */
+	bool was_truncated;
+	bool had_network_error;
+	struct reply refusal; /* the last reply that is no answer; image NULL: none */
+	uv_timer_t timer;
+	unsigned open_handles;
+	unsigned udp_sends, tcp_sends;
+	struct udp_attempt {
+		struct exchange_attempt attempt;
+		struct exchange_udp udp;
+	} udp[EXCHANGE_UDP_SENDS];
+	struct tcp_attempt {
+		struct exchange_attempt attempt;
+		struct exchange_tcp tcp;
+	} tcp[EXCHANGE_TCP_SENDS];
+};
+
+/* Sends the first question. `exchange` is zeroed storage. */
+void exchange_start(struct exchange *exchange, const struct exchange_doors *doors,
+		    const struct question *question, struct upstream_health *health,
+		    uint64_t deadline_ms, uint64_t now_ms);
+
+/* Ends it without a word. Does nothing when it is done already. */
+void exchange_abort(struct exchange *exchange);

@@ -1,0 +1,333 @@
+#include "forward/forward_stage.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "forward/exchange.h"
+
+#define EXCHANGES_MAX 4096
+#define BUCKETS 1024	     /* powers of two */
+#define FAILURES 1024	     /* 16 KiB a worker; a collision only forgets */
+#define FAILURE_KEPT_MS 1000 /* RFC 9520 §3.2: at least a second, lest retries pile up */
+#define KEY_MAX (DNS_NAME_MAX + 5)
+
+/* The upstreams of one configuration and what was seen of them: lives until the last exchange that
+ * began with it has ended. */
+struct era {
+	struct upstream_health *health;
+	unsigned users;
+};
+
+struct work { /* one exchange and who waits for it */
+	struct forward_stage *stage;
+	struct work *next; /* in its bucket, while it can be joined */
+	struct list by_stage;
+	struct list waiting; /* struct query, by_cause */
+	struct era *era;
+	uint64_t hash;
+	bool is_joinable;
+	struct question question;
+	struct exchange exchange;
+};
+
+struct failure {
+	uint64_t hash; /* of the whole question, keyed */
+	uint64_t until_ms;
+};
+
+struct forward_stage {
+	struct forward_doors doors;
+	struct exchange_doors exchange_doors;
+	struct hash_key secret;
+	struct era *era; /* NULL: no upstreams yet */
+	struct work *bucket[BUCKETS];
+	struct list works;
+	unsigned work_count;
+	struct failure failure[FAILURES];
+	uv_idle_t anchor; /* never started: so that closing always goes through the loop */
+	bool is_closing, is_anchor_closed;
+	void (*closed)(void *arg);
+	void *closed_arg;
+};
+
+static void on_exchange_done(struct exchange *exchange, struct reply *reply, uint16_t ede,
+			     const char *ede_text);
+static void on_exchange_closed(struct exchange *exchange);
+
+static struct era *era_new(struct upstream_list *list)
+{
+	struct era *era = calloc(1, sizeof(*era));
+
+	if (!era)
+		return NULL;
+	era->health = upstream_health_new(list);
+	if (!era->health) {
+		free(era);
+		return NULL;
+	}
+	era->users = 1;
+	return era;
+}
+
+static void era_drop(struct era *era)
+{
+	if (!era || --era->users > 0)
+		return;
+	upstream_health_free(era->health);
+	free(era);
+}
+
+static bool has_cd(const struct question *question)
+{
+	return question->flags & DNS_FLAG_CD;
+}
+
+/* What makes two questions one for the upstream. */
+static uint64_t hash_question(const struct forward_stage *stage, const struct question *question)
+{
+	uint8_t key[KEY_MAX];
+
+	store_be16(key, question->type);
+	store_be16(key + 2, question->qclass);
+	key[4] = (uint8_t)((question->has_do ? 1 : 0) | (has_cd(question) ? 2 : 0));
+	memcpy(key + 5, question->folded, question->name_length);
+	return hash_bytes(&stage->secret, key, (size_t)question->name_length + 5);
+}
+
+static bool is_same_question(const struct question *a, const struct question *b)
+{
+	return a->type == b->type && a->qclass == b->qclass && a->has_do == b->has_do &&
+	       has_cd(a) == has_cd(b) && a->name_length == b->name_length &&
+	       memcmp(a->folded, b->folded, a->name_length) == 0;
+}
+
+static struct work *find_work(const struct forward_stage *stage, uint64_t hash,
+			      const struct question *question)
+{
+	struct work *work = stage->bucket[hash % BUCKETS];
+
+	while (work && (work->hash != hash || !is_same_question(&work->question, question)))
+		work = work->next;
+	return work;
+}
+
+static void add_work(struct forward_stage *stage, struct work *work)
+{
+	struct work **bucket = &stage->bucket[work->hash % BUCKETS];
+
+	work->next = *bucket;
+	*bucket = work;
+	work->is_joinable = true;
+	list_append(&stage->works, &work->by_stage);
+	stage->work_count++;
+}
+
+/* From here on the same question begins a new exchange. */
+static void hide_work(struct work *work)
+{
+	struct work **link = &work->stage->bucket[work->hash % BUCKETS];
+
+	if (!work->is_joinable)
+		return;
+	while (*link != work)
+		link = &(*link)->next;
+	*link = work->next;
+	work->is_joinable = false;
+}
+
+static bool has_failed_lately(const struct forward_stage *stage, uint64_t hash, uint64_t now_ms)
+{
+	const struct failure *failure = &stage->failure[hash % FAILURES];
+
+	return failure->hash == hash && now_ms < failure->until_ms;
+}
+
+static void remember_failure(struct forward_stage *stage, uint64_t hash)
+{
+	stage->failure[hash % FAILURES] =
+		(struct failure){ .hash = hash, .until_ms = clock_now_ms() + FAILURE_KEPT_MS };
+}
+
+struct forward_stage *forward_stage_open(const struct forward_doors *doors,
+					 const struct config *config)
+{
+	struct forward_stage *stage = calloc(1, sizeof(*stage));
+
+	if (!stage)
+		return NULL;
+	stage->doors = *doors;
+	stage->exchange_doors = (struct exchange_doors){ .loop = doors->loop,
+							 .metrics = doors->metrics,
+							 .on_done = on_exchange_done,
+							 .on_closed = on_exchange_closed };
+	hash_random(&stage->secret, sizeof(stage->secret));
+	list_init(&stage->works);
+	uv_idle_init(doors->loop, &stage->anchor);
+	stage->anchor.data = stage;
+	forward_stage_configure(stage, config);
+	return stage;
+}
+
+void forward_stage_configure(struct forward_stage *stage, const struct config *config)
+{
+	/* Deadlines come with the queries, upstreams by forward_stage_set_upstreams. */
+	(void)stage;
+	(void)config;
+}
+
+static void free_if_closed(struct forward_stage *stage)
+{
+	if (!stage->is_anchor_closed || stage->work_count > 0)
+		return;
+	era_drop(stage->era);
+	stage->closed(stage->closed_arg);
+	free(stage);
+}
+
+static void on_anchor_closed(uv_handle_t *handle)
+{
+	struct forward_stage *stage = handle->data;
+
+	stage->is_anchor_closed = true;
+	free_if_closed(stage);
+}
+
+void forward_stage_close(struct forward_stage *stage, void (*closed)(void *), void *arg)
+{
+	stage->is_closing = true;
+	stage->closed = closed;
+	stage->closed_arg = arg;
+	list_for_each (node, &stage->works) {
+		struct work *work = list_entry(node, struct work, by_stage);
+
+		while (list_pop(&work->waiting))
+			;
+		hide_work(work);
+		exchange_abort(&work->exchange);
+	}
+	uv_close((uv_handle_t *)&stage->anchor, on_anchor_closed);
+}
+
+void forward_stage_set_upstreams(struct forward_stage *stage, struct upstream_list *list)
+{
+	struct era *era;
+
+	if (stage->era && upstream_list_same(upstream_health_list(stage->era->health), list))
+		return;
+	era = era_new(list);
+	if (!era) {
+		log_error("forward", "out of memory: the old upstreams stay in use");
+		return;
+	}
+	era_drop(stage->era);
+	stage->era = era;
+	memset(stage->failure, 0, sizeof(stage->failure));
+}
+
+enum verdict forward_stage_ask(struct forward_stage *stage, struct query *query, uint64_t now_ms,
+			       struct answer *out)
+{
+	const struct question *question = &query->question;
+	const struct upstream_list *list =
+		stage->era ? upstream_health_list(stage->era->health) : NULL;
+
+	if (!list || !upstream_list_covers(list, question->folded, question->name_length)) {
+		if (!list || !list->forwards_nothing) {
+			answer_fail(out, METRIC_STAGE_FORWARD, DNS_EDE_NO_REACHABLE_AUTHORITY,
+				    "no upstream resolver configured");
+			return VERDICT_FAILED;
+		}
+		answer_init(out);
+		out->stage = METRIC_STAGE_FORWARD;
+		out->rcode = DNS_REFUSED;
+		out->no_recursion = true;
+		return VERDICT_ANSWERED;
+	}
+	if (has_failed_lately(stage, hash_question(stage, question), now_ms)) {
+		answer_fail(out, METRIC_STAGE_FORWARD, DNS_EDE_CACHED_ERROR,
+			    "failed upstream within the last second");
+		return VERDICT_FAILED;
+	}
+	return VERDICT_PENDING;
+}
+
+static enum verdict refuse_work(struct forward_stage *stage, struct answer *out)
+{
+	metrics_add(stage->doors.metrics, METRIC_QUERIES_OVER_LIMIT, 1);
+	answer_fail(out, METRIC_STAGE_FORWARD, DNS_EDE_OTHER, "too many questions under way");
+	return VERDICT_FAILED;
+}
+
+enum verdict forward_stage_wait(struct forward_stage *stage, struct query *query, uint64_t now_ms,
+				struct answer *out)
+{
+	uint64_t hash = hash_question(stage, &query->question);
+	struct work *work = find_work(stage, hash, &query->question);
+
+	if (work) {
+		list_append(&work->waiting, &query->by_cause);
+		metrics_add(stage->doors.metrics, METRIC_UPSTREAM_COALESCED, 1);
+		return VERDICT_PENDING;
+	}
+	if (!stage->era || stage->is_closing || stage->work_count >= EXCHANGES_MAX)
+		return refuse_work(stage, out);
+	work = calloc(1, sizeof(*work));
+	if (!work)
+		return refuse_work(stage, out);
+	work->stage = stage;
+	work->hash = hash;
+	work->question = query->question;
+	work->era = stage->era;
+	work->era->users++;
+	list_init(&work->waiting);
+	list_append(&work->waiting, &query->by_cause);
+	add_work(stage, work);
+	exchange_start(&work->exchange, &stage->exchange_doors, &work->question, work->era->health,
+		       query->deadline_ms, now_ms);
+	return VERDICT_PENDING;
+}
+
+static void on_exchange_done(struct exchange *exchange, struct reply *reply, uint16_t ede,
+			     const char *ede_text)
+{
+	struct work *work = list_entry(exchange, struct work, exchange);
+	const struct forward_doors *doors = &work->stage->doors;
+	struct list *node;
+
+	/* Whoever asks the same from within the callbacks begins anew. */
+	hide_work(work);
+	if (!reply)
+		metrics_add(doors->metrics, METRIC_UPSTREAM_FAILED, 1);
+	if (!reply || reply->image->rcode == DNS_SERVFAIL)
+		remember_failure(work->stage, work->hash);
+	if (reply)
+		doors->on_reply(doors->arg, &work->question, reply);
+	while ((node = list_pop(&work->waiting))) {
+		struct query *query = list_entry(node, struct query, by_cause);
+
+		if (reply)
+			doors->on_waiter(doors->arg, query);
+		else
+			doors->on_failed(doors->arg, query, ede, ede_text);
+	}
+	doors->on_end(doors->arg);
+}
+
+static void on_exchange_closed(struct exchange *exchange)
+{
+	struct work *work = list_entry(exchange, struct work, exchange);
+	struct forward_stage *stage = work->stage;
+
+	list_remove(&work->by_stage);
+	stage->work_count--;
+	era_drop(work->era);
+	free(work);
+	if (stage->is_closing)
+		free_if_closed(stage);
+}
