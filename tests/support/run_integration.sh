@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the integration tests against $NOMAD_DNS_BIN: the pytest suites (those of the fakes too),
+# Runs the integration tests against $NOMAD_DNS_BIN: the pytest suites (those of the fakes and walls too),
 # then each check_* program.
 # Arguments go to pytest ("-k stream"); with arguments the check_* programs are left out.
 set -u
@@ -10,7 +10,7 @@ export NOMAD_DNS_BIN
 export ASAN_OPTIONS="${ASAN_OPTIONS:-exitcode=99:detect_leaks=1}"
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}"
 
-"$python" -m pytest tests/integration tests/support -q -p no:cacheprovider "$@" || exit 1
+"$python" -m pytest tests/integration tests/support tests/lint -q -p no:cacheprovider "$@" || exit 1
 [ $# -eq 0 ] || exit 0
 
 checks=0
