@@ -108,7 +108,7 @@ int addr_parse(const char *text, uint16_t default_port, struct addr *out)
 	/* The last colon belongs to a port behind a bracket, or when it is the only one. */
 	if (colon != NULL &&
 	    (bracket != NULL ? colon == bracket + 1 : strchr(text, ':') == colon)) {
-		if (str_parse_uint(colon + 1, 1, UINT16_MAX, &port) < 0)
+		if (str_parse_uint(colon + 1, 0, UINT16_MAX, &port) < 0)
 			return -EINVAL;
 		length = (size_t)(colon - text);
 	}

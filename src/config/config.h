@@ -89,12 +89,15 @@ struct config {
 	enum config_log_queries log_queries;
 	uint64_t lame_duck_ms;
 
-	char *origin_text; /* what --print-config prints: one "name = value  # origin" line per
-			      option, secrets left out */
+	char *origin_text;   /* what --print-config prints: one "name = value  # origin" line per
+				option, secrets left out */
+	char **option_texts; /* by row of the options table: its values as in origin_text; NULL: not
+				set */
+	size_t option_count;
 };
 
 struct config_problem { /* one line for the operator: what, why, what to do */
-	int exit_code;	/* 64 usage, 78 configuration */
+	int exit_code;	/* 64 usage, 78 configuration, 71 out of memory */
 	char text[512];
 };
 

@@ -1,0 +1,89 @@
+#include "config/config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "config/option_list.h"
+#include "config/options.h"
+
+struct config *config_hold(struct config *config)
+{
+	atomic_fetch_add_explicit(&config->references, 1, memory_order_relaxed);
+	return config;
+}
+
+/* A secret does not stay in freed memory. */
+static void free_secret(char *secret)
+{
+	if (secret != NULL)
+		explicit_bzero(secret, strlen(secret));
+	free(secret);
+}
+
+static void free_config(struct config *config)
+{
+	option_list_clear_listen(config);
+	option_list_clear_allow(config);
+	option_list_clear_nomad_address(config);
+	option_list_clear_namespace(config);
+	option_list_clear_zone(config);
+	option_list_clear_forward(config);
+	free(config->nomad_token_file);
+	free_secret(config->nomad_token);
+	free(config->nomad_http_auth_file);
+	free_secret(config->nomad_http_auth);
+	free(config->nomad_region);
+	free(config->nomad_ca_cert);
+	free(config->nomad_ca_path);
+	free(config->nomad_client_cert);
+	free(config->nomad_client_key);
+	free(config->nomad_tls_server_name);
+	free(config->filter);
+	free(config->server_id);
+	free(config->admin);
+	free(config->admin_path);
+	free(config->metrics_prefix);
+	for (size_t i = 0; i < config->option_count; i++)
+		free(config->option_texts[i]);
+	free(config->option_texts);
+	free(config->origin_text);
+	free(config);
+}
+
+void config_drop(struct config *config)
+{
+	if (config == NULL)
+		return;
+	if (atomic_fetch_sub_explicit(&config->references, 1, memory_order_acq_rel) == 1)
+		free_config(config);
+}
+
+static bool is_same_text(const char *a, const char *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return strcmp(a, b) == 0;
+}
+
+void config_restart_differences(const struct config *now, const struct config *next, char *out,
+				size_t capacity)
+{
+	size_t used = 0;
+
+	if (capacity == 0)
+		return;
+	out[0] = '\0';
+	for (size_t i = 0; i < now->option_count && i < next->option_count; i++) {
+		int length;
+
+		if (!option_rows[i].needs_restart ||
+		    is_same_text(now->option_texts[i], next->option_texts[i]))
+			continue;
+		length = str_format(out + used, capacity - used, "%s%s", used > 0 ? ", " : "",
+				    option_rows[i].name);
+		if (length < 0)
+			return;
+		used += (size_t)length;
+	}
+}
