@@ -306,8 +306,7 @@ static void on_exchange_done(struct exchange *exchange, struct reply *reply, uin
 		metrics_add(doors->metrics, METRIC_UPSTREAM_FAILED, 1);
 	if (!reply || reply->image->rcode == DNS_SERVFAIL)
 		remember_failure(work->stage, work->hash);
-	if (reply)
-		doors->on_reply(doors->arg, &work->question, reply);
+	doors->on_reply(doors->arg, &work->question, reply);
 	while ((node = list_pop(&work->waiting))) {
 		struct query *query = list_entry(node, struct query, by_cause);
 

@@ -20,11 +20,11 @@ struct forward_doors {
 	uv_loop_t *loop;
 	struct metrics *metrics;
 	/*
-	 * An exchange ended. With a reply: `on_reply`, whose callee takes reply->image over, then
-	 * one `on_waiter` for each query that waited. Without one: one `on_failed` for each. Then,
-	 * in both cases, `on_end`. The query has left the exchange's list before its callback, and
-	 * may be dropped in it. None of them is called from within forward_stage_ask or
-	 * forward_stage_wait.
+	 * An exchange ended. `on_reply` comes first: the callee takes reply->image over, or `reply`
+	 * is NULL because no upstream answered. Then, for each query that waited, one `on_waiter`,
+	 * or one `on_failed` when there is no reply; then `on_end`. The query has left the
+	 * exchange's list before its callback, and may be dropped in it. None of them is called
+	 * from within forward_stage_ask or forward_stage_wait.
 	 */
 	void (*on_reply)(void *arg, const struct question *question, struct reply *reply);
 	void (*on_waiter)(void *arg, struct query *query);
