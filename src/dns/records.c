@@ -170,3 +170,8 @@ int records_txt(uint16_t qclass, const char *text, uint32_t ttl_s, uint8_t out[R
 	return encode(OWNER_QNAME, sizeof(OWNER_QNAME), DNS_TYPE_TXT, qclass, ttl_s, &field, 1,
 		      out);
 }
+
+const char *records_library_version(void)
+{
+	return ldns_version();
+}

@@ -42,3 +42,6 @@ int records_any_hinfo(uint32_t ttl_s, uint8_t out[RECORDS_RR_MAX]);
 
 /* TXT with one string of at most 255 bytes, class CH (RFC 4892 §3) or IN. */
 int records_txt(uint16_t qclass, const char *text, uint32_t ttl_s, uint8_t out[RECORDS_RR_MAX]);
+
+/* The version of the ldns that is loaded. Static text. */
+const char *records_library_version(void);

@@ -45,7 +45,13 @@ struct worker *worker_start(const struct worker_setup *setup, char *why, size_t 
  * references). */
 int worker_tell(struct worker *worker, const struct worker_message *message);
 
-/* Asks it to take no new work, finish what waits (2 s at most), and end; then joins and frees. */
+/* Asks it to take no new work, finish what waits (2 s at most), and end. Returns at once. */
+void worker_ask_stop(struct worker *worker);
+
+/* Whether its thread has done all it was asked to; from then on worker_stop does not block. */
+bool worker_has_ended(const struct worker *worker);
+
+/* worker_ask_stop if that was not done yet; then joins and frees. */
 void worker_stop(struct worker *worker);
 
 /* Counters of this worker; readable from any thread. */

@@ -315,3 +315,8 @@ int json_read_services(const char *body, size_t length, json_on_listed *on_liste
 	return read_body(&reader, length ? body : "", length, visit_namespace, &on_listed, why,
 			 why_capacity);
 }
+
+const char *json_library_version(void)
+{
+	return cJSON_Version();
+}

@@ -44,3 +44,6 @@ typedef int json_on_listed(void *arg, const struct json_listed *listed);
 int json_read_services(const char *body, size_t length, json_on_listed *on_listed,
 		       void (*on_bad)(void *arg, const char *why), void *arg, char *why,
 		       size_t why_capacity);
+
+/* The version of the cJSON that is loaded. Static text. */
+const char *json_library_version(void);
