@@ -1,0 +1,223 @@
+/*
+ * Collecting the names of one namespace. Only text is collected; the comparison with what is known
+ * is made at the end, in one go: every service carries the number of the last list it stood in, and
+ * those with an older number are gone.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/map.h"
+#include "base/metrics.h"
+#include "dns/name.h"
+#include "nomad/catalogue_parts.h"
+
+#define NAMES_MAX 100000 /* of one namespace */
+#define TAGS_MAX 65536	 /* different ones of one namespace */
+
+struct catalogue_listing {
+	struct catalogue *catalogue;
+	struct buf names; /* each with its NUL */
+	size_t name_count, over_limit_count;
+	struct buf tags; /* folded, distinct, each with its NUL */
+	struct map *tags_seen;
+	bool has_seen;
+	bool has_name; /* the namespace is a label, and allowed */
+	char namespace[];
+};
+
+struct catalogue_listing *catalogue_list_begin(struct catalogue *catalogue, const char *namespace)
+{
+	size_t length = strlen(namespace);
+	struct catalogue_listing *listing = calloc(1, sizeof(*listing) + length + 1);
+
+	if (!listing)
+		return NULL;
+	listing->catalogue = catalogue;
+	buf_init(&listing->names, 0); /* NAMES_MAX is the ceiling */
+	buf_init(&listing->tags, 0);  /* TAGS_MAX is */
+	listing->tags_seen = map_new();
+	memcpy(listing->namespace, namespace, length);
+	listing->has_name =
+		name_is_label(namespace, length) && catalogue_allows(catalogue, namespace);
+	if (listing->tags_seen)
+		return listing;
+	catalogue_list_abandon(listing);
+	return NULL;
+}
+
+void catalogue_list_abandon(struct catalogue_listing *listing)
+{
+	if (!listing)
+		return;
+	buf_deinit(&listing->names);
+	buf_deinit(&listing->tags);
+	map_free(listing->tags_seen);
+	free(listing);
+}
+
+bool catalogue_list_is_empty(const struct catalogue_listing *listing)
+{
+	return !listing->has_seen;
+}
+
+static int add_tag(struct catalogue_listing *listing, const char *tag)
+{
+	size_t length = strlen(tag);
+	uint8_t folded[DNS_LABEL_MAX + 1] = { 0 };
+	int rc;
+
+	if (!name_is_label(tag, length) || map_count(listing->tags_seen) >= TAGS_MAX)
+		return 0;
+	name_fold((const uint8_t *)tag, length, folded);
+	if (map_find(listing->tags_seen, folded, length))
+		return 0;
+	rc = map_put(listing->tags_seen, folded, length, listing);
+	return rc < 0 ? rc : buf_append(&listing->tags, folded, length + 1);
+}
+
+int catalogue_list_add(void *arg, const struct json_listed *listed)
+{
+	struct catalogue_listing *listing = arg;
+	size_t length = strlen(listed->service);
+
+	if (strcmp(listed->namespace, listing->namespace) != 0)
+		return 0; /* not what was asked */
+	listing->has_seen = true;
+	if (!name_is_label(listed->service, length)) {
+		catalogue_leave_out(listing->catalogue, listed->namespace, listed->service, "",
+				    "its name is no DNS label");
+		return 0;
+	}
+	if (listing->name_count >= NAMES_MAX) {
+		listing->over_limit_count++;
+		return 0;
+	}
+	for (size_t i = 0; i < listed->tag_count; i++) {
+		if (add_tag(listing, listed->tags[i]) < 0)
+			return -ENOMEM;
+	}
+	if (buf_append(&listing->names, listed->service, length + 1) < 0)
+		return -ENOMEM;
+	listing->name_count++;
+	return 0;
+}
+
+void catalogue_list_add_bad(void *arg, const char *why)
+{
+	struct catalogue_listing *listing = arg;
+
+	listing->has_seen = true;
+	catalogue_leave_out(listing->catalogue, listing->namespace, "?", "", why);
+}
+
+/* ---- making it the truth ---- */
+
+/* Marks every name of the list, making known what is new. */
+static int mark_listed(struct catalogue_listing *listing, const struct zone_times *times)
+{
+	struct catalogue *catalogue = listing->catalogue;
+	const char *exact = listing->names.data;
+
+	for (size_t i = 0; i < listing->name_count; i++, exact += strlen(exact) + 1) {
+		struct service *service =
+			catalogue_find_service(catalogue, listing->namespace, exact);
+		int rc = 0;
+
+		if (!service) {
+			service = catalogue_make_service(catalogue, listing->namespace, exact);
+			if (!service)
+				return -ENOMEM;
+			if (!service->name->is_published)
+				rc = catalogue_publish_listed(catalogue, service->name, times);
+			if (rc < 0) {
+				catalogue_remove_service(catalogue, service);
+				return rc;
+			}
+		}
+		service->listing = catalogue->listing;
+	}
+	return 0;
+}
+
+static struct space *find_space(const struct catalogue_listing *listing)
+{
+	return map_find(listing->catalogue->spaces, listing->namespace, strlen(listing->namespace));
+}
+
+/* Takes out what the list does not hold, except what was fetched after the list was made. */
+static int sweep(struct catalogue_listing *listing, uint64_t index)
+{
+	struct catalogue *catalogue = listing->catalogue;
+	struct space *space = find_space(listing);
+	int rc = 0;
+
+	if (!space)
+		return 0;
+	list_for_each_safe (link, &space->services) {
+		struct service *service = list_entry(link, struct service, by_space);
+		int removed = 0;
+
+		if (service->listing != catalogue->listing &&
+		    !(service->held && service->index > index))
+			removed = catalogue_remove_service(catalogue, service);
+		if (removed < 0)
+			rc = removed;
+	}
+	return rc;
+}
+
+/* Hands the tags to the space; a space without services goes. */
+static void settle_space(struct catalogue_listing *listing)
+{
+	struct space *space = find_space(listing);
+
+	if (!space)
+		return;
+	free(space->tags);
+	space->tags = listing->tags.data;
+	space->tag_count = (uint32_t)map_count(listing->tags_seen);
+	listing->tags.data = NULL;
+	listing->tags.length = listing->tags.capacity = 0;
+	if (!list_is_empty(&space->services))
+		return;
+	map_remove(listing->catalogue->spaces, space->exact, strlen(space->exact));
+	free(space->tags);
+	free(space);
+}
+
+static void complain_over_limit(const struct catalogue_listing *listing)
+{
+	if (listing->over_limit_count == 0)
+		return;
+	metrics_add(listing->catalogue->metrics, METRIC_NOMAD_INSTANCES_LEFT_OUT,
+		    listing->over_limit_count - 1);
+	catalogue_leave_out(listing->catalogue, listing->namespace, "?", "",
+			    "more than 100,000 names; the rest is not served");
+}
+
+int catalogue_list_commit(struct catalogue_listing *listing, uint64_t index,
+			  const struct zone_times *times)
+{
+	struct catalogue *catalogue = listing->catalogue;
+	char label[CATALOGUE_KEY_MAX];
+	int rc = 0;
+
+	if (!listing->has_name)
+		goto out;
+	complain_over_limit(listing);
+	catalogue->listing++;
+	rc = mark_listed(listing, times);
+	if (rc == 0)
+		rc = sweep(listing, index);
+	if (rc == 0)
+		settle_space(listing);
+	catalogue_key(listing->namespace, "", label);
+	if (rc == 0)
+		rc = catalogue_publish_space(catalogue, label, times);
+	catalogue_count(catalogue);
+out:
+	catalogue_list_abandon(listing);
+	return rc;
+}

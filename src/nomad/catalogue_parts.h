@@ -1,0 +1,131 @@
+/*
+ * What the catalogue's files share, and nobody else sees. A `name` is one DNS name (folded) and
+ * owns the services behind it; a `service` is one exact (namespace, service) of Nomad; a `space` is
+ * one exact namespace that has services.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/hash.h"
+#include "base/list.h"
+#include "dns/dns.h"
+#include "nomad/catalogue.h"
+
+struct map;
+struct reverse;
+
+#define CATALOGUE_KEY_MAX (2 * DNS_LABEL_MAX + 2)
+#define CATALOGUE_NO_HOST UINT32_MAX
+
+struct held_instance {
+	uint64_t id; /* hash of what identifies it */
+	uint8_t bytes[16];
+	uint32_t host_at; /* in the text; CATALOGUE_NO_HOST: bytes[] count */
+	uint32_t tags_at; /* in the tag offsets */
+	uint16_t tag_count, port;
+	uint8_t family;
+};
+
+struct held { /* the usable instances of a service, one block: equal bytes are equal content */
+	size_t byte_count;
+	uint32_t count, tag_count;
+	struct held_instance at[]; /* sorted by id; then tag_count offsets into the text; then the
+				      text */
+};
+
+struct service {
+	struct list by_space, by_name;
+	struct name *name;
+	struct space *space;
+	struct held *held; /* owned; NULL: listed, never fetched */
+	uint64_t index;	   /* of what is held */
+	struct zone_times times;
+	uint64_t listing; /* the last list it stood in */
+	char exact[];
+};
+
+struct name {
+	struct list services;
+	bool is_published;	/* the zone holds exactly what we hold */
+	struct addr *addresses; /* only with `reverse`: sorted, distinct; owned */
+	size_t address_count;
+	uint8_t namespace_length, key_length;
+	char key[]; /* folded: namespace NUL service NUL */
+};
+
+struct space {
+	struct list services;
+	char *tags; /* owned: "a" NUL "b" NUL …, folded and distinct */
+	uint32_t tag_count;
+	char exact[];
+};
+
+struct catalogue {
+	struct zone *zone;
+	struct metrics *metrics;
+	struct map *names;  /* key → struct name */
+	struct map *spaces; /* exact namespace → struct space */
+	struct map *absents;
+	struct list absents_oldest_first;
+	struct map *said;	 /* what the log was told once */
+	struct reverse *reverse; /* NULL: off */
+	char **allowed;		 /* namespaces, exact; none: all */
+	size_t allowed_count;
+	uint64_t listing;
+	struct hash_key hash_key;
+	size_t service_count, instance_count;
+};
+
+static inline const char *catalogue_name_service(const struct name *name)
+{
+	return name->key + name->namespace_length + 1;
+}
+
+/* The offsets and the text of a block. */
+static inline const uint32_t *catalogue_tag_offsets(const struct held *held)
+{
+	return (const uint32_t *)(const void *)(held->at + held->count);
+}
+
+static inline const char *catalogue_text(const struct held *held)
+{
+	return (const char *)(catalogue_tag_offsets(held) + held->tag_count);
+}
+
+/* catalogue_update.c: the block of what was collected; NULL: out of memory. */
+struct held *catalogue_pack(struct catalogue_update *update);
+
+/* catalogue_publish.c */
+int catalogue_publish_name(struct catalogue *catalogue, struct name *name, bool is_changed);
+int catalogue_publish_listed(struct catalogue *catalogue, struct name *name,
+			     const struct zone_times *times);
+int catalogue_publish_absent(struct catalogue *catalogue, const char *key, size_t key_length,
+			     const struct zone_times *times);
+int catalogue_publish_space(struct catalogue *catalogue, const char *namespace_label,
+			    const struct zone_times *times);
+bool catalogue_forget_absent(struct catalogue *catalogue, const char *key, size_t key_length);
+void catalogue_forget_absents(struct catalogue *catalogue);
+
+/* catalogue.c: finding, making and removing. The finders return NULL when there is none, the makers
+ * when out of memory. */
+struct service *catalogue_find_service(const struct catalogue *catalogue, const char *namespace,
+				       const char *service);
+struct service *catalogue_make_service(struct catalogue *catalogue, const char *namespace,
+				       const char *service);
+int catalogue_remove_service(struct catalogue *catalogue, struct service *service);
+size_t catalogue_key(const char *namespace, const char *service, char out[CATALOGUE_KEY_MAX]);
+void catalogue_count(struct catalogue *catalogue);
+
+/* catalogue_log.c: counts one left out, and names it in the log unless it was named before. Text is
+ * a stranger's. */
+void catalogue_leave_out(struct catalogue *catalogue, const char *namespace, const char *service,
+			 const char *id, const char *why);
+
+/* catalogue_reverse.c: address → names, kept in step with what is published. */
+struct reverse *reverse_new(struct zone *zone);			 /* NULL: out of memory */
+void reverse_free(struct reverse *reverse);			 /* tells the zone nothing */
+void reverse_update(struct reverse *reverse, struct name *name); /* from its services */
+void reverse_drop(struct reverse *reverse, struct name *name);
