@@ -133,12 +133,15 @@ def run_dnsperf(server, questions, seconds):
     """(queries answered, CPU ns of the server meanwhile, queries per second)"""
     before = load.cpu_ns(server.pid)
     done = subprocess.run(["taskset", "-c", str(LOAD_CORE), "dnsperf", "-s", "127.0.0.1", "-p", str(server.port), "-d",
-                           questions, "-l", str(seconds), "-c", "4", "-q", "200"], capture_output=True, text=True)
+                           questions, "-l", str(seconds), "-c", "4", "-q", "100", "-t", "1"], capture_output=True, text=True)
     spent = load.cpu_ns(server.pid) - before
     completed = re.search(r"Queries completed:\s+(\d+)", done.stdout)
     rate = re.search(r"Queries per second:\s+([\d.]+)", done.stdout)
     if done.returncode or not completed or not int(completed[1]):
         sys.exit(f"bench: dnsperf failed against {server.label}:\n{done.stdout}{done.stderr}")
+    lost = re.search(r"Queries lost:\s+(\d+)", done.stdout)
+    if lost and int(lost[1]) > int(completed[1]) // 1000:
+        print(f"bench: {server.label} lost {lost[1]} of {completed[1]} questions", file=sys.stderr)
     wrong = re.search(r"Response codes:\s+(.*)", done.stdout)
     if wrong and not re.fullmatch(r"NOERROR \d+ \(100\.00%\)\s*", wrong[1]):
         print(f"bench: {server.label} answered {wrong[1]}", file=sys.stderr)
