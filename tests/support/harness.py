@@ -83,7 +83,7 @@ class Daemon:
                 args.append(f"--nomad-address={address}")
         if self.forward:
             for address in self.forward if isinstance(self.forward, (list, tuple)) else [self.forward]:
-                args.append(f"--forward={address}")
+                args.append(f"--forward={address.format(port=self.port)}")
         return args + self.options
 
     def spawn(self):
