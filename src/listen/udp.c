@@ -391,6 +391,8 @@ void udp_send(struct udp *udp, const struct query_client *client, const uint8_t 
 	union control control;
 	ssize_t sent = -1;
 
+	if (length == 0) /* it ended without an answer */
+		return;
 	message.msg_name = &name;
 	message.msg_namelen = write_peer(udp, &client->peer, &name);
 	memset(&control, 0, sizeof(control));

@@ -18,7 +18,7 @@ struct upstream_list;
 struct worker;
 struct zone;
 
-enum worker_message_kind { WORKER_WORD, WORKER_CONFIG, WORKER_UPSTREAMS, WORKER_STOP };
+enum worker_message_kind { WORKER_WORD, WORKER_CONFIG, WORKER_UPSTREAMS };
 
 struct worker_message { /* the references inside belong to the receiver */
 	enum worker_message_kind kind;
@@ -38,11 +38,11 @@ struct worker_setup { /* all outlive the worker */
 	struct mailbox *needs;		 /* struct need, to the control plane */
 };
 
-/* Starts the thread; returns once it listens. NULL with `why` filled. */
+/* Starts the thread; returns once it listens. NULL with the reason in `why`. */
 struct worker *worker_start(const struct worker_setup *setup, char *why, size_t why_capacity);
 
 /* Puts a message in the worker's box. 0, or -EAGAIN when full (then the caller keeps the
- * references). */
+ * references). What comes after a stop was asked for is dropped. */
 int worker_tell(struct worker *worker, const struct worker_message *message);
 
 /* Asks it to take no new work, finish what waits (2 s at most), and end. Returns at once. */
