@@ -24,9 +24,10 @@ struct config_setting {
 	struct buf text;	 /* the values in the file's syntax, commas between */
 };
 
-int config_build_init(struct config_build *build, struct config_problem *problem)
+int config_build_init(struct config_build *build, char *const *environment,
+		      struct config_problem *problem)
 {
-	*build = (struct config_build){ .problem = problem };
+	*build = (struct config_build){ .environment = environment, .problem = problem };
 	*problem = (struct config_problem){ .exit_code = EX_OSERR, .text = "out of memory" };
 	build->config = calloc(1, sizeof(*build->config));
 	build->settings = calloc(option_row_count, sizeof(*build->settings));
@@ -44,7 +45,19 @@ void config_build_deinit(struct config_build *build)
 		buf_deinit(&build->settings[i].text);
 	free(build->settings);
 	config_drop(build->config);
-	*build = (struct config_build){ .problem = build->problem };
+	*build = (struct config_build){ .environment = build->environment,
+					.problem = build->problem };
+}
+
+const char *config_build_variable(const struct config_build *build, const char *name)
+{
+	size_t length = strlen(name);
+
+	for (char *const *p = build->environment; p != NULL && *p != NULL; p++) {
+		if (strncmp(*p, name, length) == 0 && (*p)[length] == '=')
+			return (*p)[length + 1] == '\0' ? NULL : *p + length + 1;
+	}
+	return NULL;
 }
 
 int config_build_fail(struct config_build *build, int exit_code, const char *format, ...)

@@ -25,11 +25,13 @@ struct config_setting; /* one option's values so far */
 struct config_build {
 	struct config *config;		 /* owned until config_build_finish */
 	struct config_setting *settings; /* owned; by row of the options table */
+	char *const *environment;	 /* borrowed */
 	struct config_problem *problem;
 };
 
 /* 0 or -ENOMEM. */
-int config_build_init(struct config_build *build, struct config_problem *problem);
+int config_build_init(struct config_build *build, char *const *environment,
+		      struct config_problem *problem);
 
 /* Frees what was not handed out. */
 void config_build_deinit(struct config_build *build);
@@ -54,6 +56,9 @@ int config_build_note(struct config_build *build, const struct option_row *row,
 /* From which source the option has its values. */
 enum config_source config_build_source(const struct config_build *build,
 				       const struct option_row *row);
+
+/* The environment's variable; NULL if it is not set or empty. */
+const char *config_build_variable(const struct config_build *build, const char *name);
 
 /* Fills the problem and returns -EINVAL. */
 int config_build_fail(struct config_build *build, int exit_code, const char *format, ...)

@@ -10,20 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
-#include <unistd.h>
 
-#include "base/str.h"
 #include "config/config_build.h"
+#include "config/config_default.h"
 #include "config/config_file.h"
 #include "config/options.h"
 
 #define DEFAULT_FILE "/etc/nomad-dns.conf"
-#define DEFAULT_NOMAD "http://127.0.0.1:4646"
-#define DEFAULT_FORWARD "/etc/resolv.conf"
 #define ENVIRONMENT_PREFIX "NOMAD_DNS_"
-#define PATH_TEXT_MAX 4096
 #define ORIGIN_TEXT_MAX 160
-#define SECRET_MAX_BYTES 16384 /* what fits a request header */
 
 struct flag {
 	const struct option_row *row;
@@ -32,7 +27,6 @@ struct flag {
 
 struct loader {
 	struct config_build build;
-	char *const *environment;
 	struct flag *flags; /* owned */
 	size_t flag_count;
 };
@@ -109,18 +103,6 @@ static int put_flags(struct loader *loader)
 
 /* ---- the environment ---- */
 
-/* The variable's value; NULL if it is not set or empty. */
-static const char *find_variable(const struct loader *loader, const char *name)
-{
-	size_t length = strlen(name);
-
-	for (char *const *p = loader->environment; p != NULL && *p != NULL; p++) {
-		if (strncmp(*p, name, length) == 0 && (*p)[length] == '=')
-			return (*p)[length + 1] == '\0' ? NULL : *p + length + 1;
-	}
-	return NULL;
-}
-
 /* "NEGATIVE_TTL" of `length` bytes to "negative-ttl"; lower case in a variable is no name of
  * ours. */
 static void fold_variable(const char *text, size_t length, char out[OPTION_NAME_MAX + 1])
@@ -162,7 +144,7 @@ static int put_environment(struct loader *loader)
 	size_t prefix_length = strlen(ENVIRONMENT_PREFIX);
 	int rc = 0;
 
-	for (char *const *p = loader->environment; rc == 0 && p != NULL && *p != NULL; p++) {
+	for (char *const *p = loader->build.environment; rc == 0 && p != NULL && *p != NULL; p++) {
 		size_t length = strcspn(*p, "=");
 		char name[OPTION_NAME_MAX + 1], origin[ORIGIN_TEXT_MAX];
 		const struct option_row *row;
@@ -274,7 +256,7 @@ static int read_file(struct loader *loader, const char *path, const char *origin
 
 static int put_file(struct loader *loader)
 {
-	const char *variable = find_variable(loader, ENVIRONMENT_PREFIX "CONFIG");
+	const char *variable = config_build_variable(&loader->build, ENVIRONMENT_PREFIX "CONFIG");
 	const char *path = NULL;
 
 	for (size_t i = 0; i < loader->flag_count; i++) {
@@ -293,183 +275,17 @@ static int put_file(struct loader *loader)
 	return read_file(loader, DEFAULT_FILE, "default", true);
 }
 
-/* ---- Nomad's own variables and defaults ---- */
-
-static int put_default(struct loader *loader, const char *name, const char *origin,
-		       const char *value)
-{
-	return config_build_put(&loader->build, option_find(name), CONFIG_SOURCE_DEFAULT, origin,
-				value);
-}
-
-static bool is_open(const struct loader *loader, const char *name)
-{
-	return config_build_source(&loader->build, option_find(name)) == CONFIG_SOURCE_NONE;
-}
-
-/* Joins the directory a variable names and a file in it; whether that file is there. */
-static bool find_file_in(const struct loader *loader, const char *variable, const char *file,
-			 char out[PATH_TEXT_MAX])
-{
-	const char *directory = find_variable(loader, variable);
-
-	if (directory == NULL || str_format(out, PATH_TEXT_MAX, "%s/%s", directory, file) < 0)
-		return false;
-	return access(out, F_OK) == 0;
-}
-
-static int put_nomad_address(struct loader *loader)
-{
-	const char *address = find_variable(loader, "NOMAD_ADDR");
-	const char *unix_address = find_variable(loader, "NOMAD_UNIX_ADDR");
-	char path[PATH_TEXT_MAX], text[PATH_TEXT_MAX + 8];
-
-	if (!is_open(loader, "nomad-address"))
-		return 0;
-	if (address != NULL)
-		return put_default(loader, "nomad-address", "environment NOMAD_ADDR", address);
-	if (unix_address != NULL)
-		return put_default(loader, "nomad-address", "environment NOMAD_UNIX_ADDR",
-				   unix_address);
-	if (find_file_in(loader, "NOMAD_SECRETS_DIR", "api.sock", path)) {
-		snprintf(text, sizeof(text), "unix://%s", path);
-		return put_default(loader, "nomad-address", "environment NOMAD_SECRETS_DIR", text);
-	}
-	return put_default(loader, "nomad-address", "default", DEFAULT_NOMAD);
-}
-
-/* Keeps a secret from a variable, without the blanks and line ends a shell may leave around it. */
-static int keep_secret(struct loader *loader, const char *name, const char *variable, char **field)
-{
-	const char *text = find_variable(loader, variable);
-	char origin[ORIGIN_TEXT_MAX];
-	size_t length;
-
-	if (text == NULL)
-		return 0;
-	text += strspn(text, " \t\r\n");
-	length = strlen(text);
-	while (length > 0 && strchr(" \t\r\n", text[length - 1]) != NULL)
-		length--;
-	if (length == 0)
-		return 0;
-	for (size_t i = 0; i < length; i++) {
-		if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f || length > SECRET_MAX_BYTES)
-			return config_build_fail(
-				&loader->build, EX_CONFIG,
-				"%s (environment %s) is too long or has control "
-				"characters; allowed: one line of at most %d bytes",
-				name, variable, SECRET_MAX_BYTES);
-	}
-	*field = strndup(text, length);
-	if (*field == NULL)
-		return config_build_fail(&loader->build, EX_OSERR, "out of memory");
-	snprintf(origin, sizeof(origin), "environment %s", variable);
-	return config_build_note(&loader->build, option_find(name), CONFIG_SOURCE_DEFAULT, origin,
-				 "(set)");
-}
-
-static int put_token(struct loader *loader)
-{
-	char path[PATH_TEXT_MAX];
-
-	if (!is_open(loader, "nomad-token-file"))
-		return 0;
-	if (find_file_in(loader, "CREDENTIALS_DIRECTORY", "nomad-token", path))
-		return put_default(loader, "nomad-token-file", "environment CREDENTIALS_DIRECTORY",
-				   path);
-	if (find_file_in(loader, "NOMAD_SECRETS_DIR", "nomad_token", path))
-		return put_default(loader, "nomad-token-file", "environment NOMAD_SECRETS_DIR",
-				   path);
-	return keep_secret(loader, "nomad-token-file", "NOMAD_TOKEN",
-			   &loader->build.config->nomad_token);
-}
-
-static int put_http_auth(struct loader *loader)
-{
-	if (!is_open(loader, "nomad-http-auth-file"))
-		return 0;
-	return keep_secret(loader, "nomad-http-auth-file", "NOMAD_HTTP_AUTH",
-			   &loader->build.config->nomad_http_auth);
-}
-
-static int put_server_id(struct loader *loader)
-{
-	const struct option_row *row = option_find("server-id");
-	char name[129] = ""; /* the longest server-id and its NUL */
-
-	if (!is_open(loader, "server-id"))
-		return 0;
-	if (gethostname(name, sizeof(name) - 1) != 0)
-		name[0] = '\0';
-	for (const char *p = name; *p != '\0'; p++) {
-		if (*p <= 0x20 || *p == 0x7f)
-			name[0] = '\0';
-	}
-	return config_build_put(&loader->build, row, CONFIG_SOURCE_DEFAULT,
-				"default: the host's name", name);
-}
-
-/* Values for single domains leave everything else where it went before. */
-static int put_forward_rest(struct loader *loader)
-{
-	const struct config *config = loader->build.config;
-	const struct option_row *row = option_find("forward");
-
-	for (size_t i = 0; i < config->forward_count; i++) {
-		if (config->forward[i].domain_length == 0)
-			return 0;
-	}
-	return config_build_put(&loader->build, row, config_build_source(&loader->build, row),
-				"default", DEFAULT_FORWARD);
-}
-
-static int put_row_default(struct loader *loader, const struct option_row *row)
-{
-	const char *value =
-		row->fallback_env != NULL ? find_variable(loader, row->fallback_env) : NULL;
-	char origin[ORIGIN_TEXT_MAX];
-	bool is_on;
-
-	/* Nomad's own tools pass over a boolean they cannot read; so do we. */
-	if (value != NULL && row->argument == NULL && str_parse_bool(value, &is_on) < 0)
-		value = NULL;
-	if (value != NULL) {
-		snprintf(origin, sizeof(origin), "environment %s", row->fallback_env);
-		return config_build_put(&loader->build, row, CONFIG_SOURCE_DEFAULT, origin, value);
-	}
-	if (row->value == NULL)
-		return 0;
-	return config_build_put_list(&loader->build, row, CONFIG_SOURCE_DEFAULT, "default",
-				     row->value);
-}
-
-static int put_defaults(struct loader *loader)
-{
-	static int (*const computed[])(struct loader *) = { put_nomad_address, put_token,
-							    put_http_auth, put_server_id,
-							    put_forward_rest };
-	int rc = 0;
-
-	for (size_t i = 0; rc == 0 && i < option_row_count; i++) {
-		if (is_open(loader, option_rows[i].name))
-			rc = put_row_default(loader, &option_rows[i]);
-	}
-	for (size_t i = 0; rc == 0 && i < sizeof(computed) / sizeof(computed[0]); i++)
-		rc = computed[i](loader);
-	return rc;
-}
-
 struct config *config_load(int argc, char *const *argv, char *const *environment,
 			   struct config_problem *problem)
 {
-	struct loader loader = { .environment = environment };
+	struct loader loader = { 0 };
 	struct config *config = NULL;
 
-	if (config_build_init(&loader.build, problem) < 0)
+	if (config_build_init(&loader.build, environment, problem) < 0)
 		return NULL;
 	if (read_flags(&loader, argc, argv) == 0 && put_file(&loader) == 0 &&
-	    put_environment(&loader) == 0 && put_flags(&loader) == 0 && put_defaults(&loader) == 0)
+	    put_environment(&loader) == 0 && put_flags(&loader) == 0 &&
+	    config_default_put(&loader.build) == 0)
 		config = config_build_finish(&loader.build);
 	free(loader.flags);
 	config_build_deinit(&loader.build);
