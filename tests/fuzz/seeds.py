@@ -118,6 +118,23 @@ def json_bodies():
         yield b"1" + text.encode()
 
 
+def zones():
+    """A byte of type and a name on the first line, then a body."""
+    asked = [(A, "web.default.nomad"), (SRV, "_web._tcp.default.nomad"), (AAAA, "six.web.default.nomad"),
+             (SRV, "_web._http.default.nomad"), (A, "10-20-0-11.web.default.nomad"), (SOA, "nomad"),
+             (ANY, "web.default.nomad"), (A, "default.nomad"), (TXT, "nothing.default.nomad"),
+             (PTR, "11.0.20.10.in-addr.arpa"), (A, "ns.nomad")]
+    for body in json_bodies():
+        if body[:1] == b"0":
+            for qtype, name in asked[:4]:
+                yield bytes([qtype]) + name.encode() + b"\n" + body[1:]
+    many = ",".join('{"Address":"10.%d.%d.1","Port":%d,"Tags":["http","six"]}' % (i // 200, i % 200, i) for i in range(80))
+    for qtype, name in asked:
+        yield bytes([qtype]) + name.encode() + b"\n[" + many.encode() + b"]"
+        yield bytes([qtype]) + name.encode() + b'\n[{"Address":"2001:db8::1","Port":80,"Tags":["Six","10-20-0-11"]},' \
+            b'{"Address":"db.example.net","Port":5432},{"Address":"10.20.0.11","Port":0,"Tags":["v1","v1"]}]'
+
+
 def config_files():
     yield b'listen = ["127.0.0.1:1053", "[::1]:1053"]\nttl = "10s"\n# a comment\nzone = "nomad"\n'
     yield b'forward = ["192.0.2.1", "consul=127.0.0.1:8600", "none"] // x\ncache-size = "8MiB"\n'
@@ -165,6 +182,7 @@ def frames():
 SEEDS = {
     "question": questions, "reply": replies, "json": json_bodies, "config_file": config_files,
     "resolv_conf": resolv_confs, "admin_request": admin_requests, "name": names, "tcp_frame": frames,
+    "zone": zones,
 }
 
 
