@@ -88,7 +88,7 @@ def start_floor(folder, log):
 
 
 def nomad_dns_command(binary, nomad, port):
-    return [binary, f"--listen=127.0.0.1:{port}", f"--nomad-address={nomad.address}", "--forward=none", "--admin=off",
+    return [binary, f"--listen=127.0.0.1:{port}", f"--nomad-address={nomad.address}", "--forward=none", "--admin=off", "--ttl=1h",
             "--log-level=warn"]
 
 

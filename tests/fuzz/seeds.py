@@ -169,6 +169,14 @@ def names():
         yield wire("redis.default.nomad") + text
 
 
+def values():
+    for text in ("192.0.2.1:53", "[2001:db8::1]:5353", "::1", "fe80::1%2", "::ffff:1.2.3.4", "10.0.0.0/8", "fd00::/7",
+                 "1.2.3.4:0", "1.2.3.4:65536", "01.2.3.4", "10s", "250ms", "2h30m", "1h1h", "0", "18446744073709551615h",
+                 "8MiB", "64KiB", "16EiB", "-1", "http://user:p%40ss@[::1]:4646/v1", "https://nomad.example:4646",
+                 "unix:///run/nomad.sock", "unix:///" + "x" * 200, "http://", "HTTP://a:b:c", "lisen"):
+        yield text.encode()
+
+
 def frames():
     one, two = message("redis.default.nomad", A), message("x.nomad", SRV, additional=[opt()])
     framed = b"".join(struct.pack("!H", len(m)) + m for m in (one, two, one))
@@ -182,7 +190,7 @@ def frames():
 SEEDS = {
     "question": questions, "reply": replies, "json": json_bodies, "config_file": config_files,
     "resolv_conf": resolv_confs, "admin_request": admin_requests, "name": names, "tcp_frame": frames,
-    "zone": zones,
+    "zone": zones, "lookup_reply": replies, "text": values,
 }
 
 
