@@ -164,8 +164,8 @@ static void send_reply(struct connection *connection, enum admin_request_verdict
 	struct buf *reply = &connection->reply;
 	uv_buf_t bytes;
 
-	admin_pages_answer(&admin->doors, verdict, request, admin->configured, clock_wall_s(),
-			   reply);
+	admin_pages_answer(&admin->doors, verdict, request, admin->path ? NULL : admin->configured,
+			   clock_wall_s(), reply);
 	bytes = uv_buf_init(reply->data, (unsigned)reply->length);
 	if (reply->failed)
 		bytes = uv_buf_init((char *)(uintptr_t)admin_pages_no_memory,

@@ -138,7 +138,7 @@ static unsigned write_body(const struct admin_doors *doors, enum admin_request_v
 	case ADMIN_REQUEST_BAD:
 		return refuse(400, "this is no HTTP/1.0 or HTTP/1.1 request\n", body);
 	}
-	if (!admin_request_is_host_allowed(request->host, configured))
+	if (configured && !admin_request_is_host_allowed(request->host, configured))
 		return refuse(400,
 			      "this host name is not accepted here (a web page could have sent "
 			      "you): ask by IP address or as localhost\n",
@@ -156,6 +156,7 @@ unsigned admin_pages_answer(const struct admin_doors *doors, enum admin_request_
 			    const struct admin_request *request, const char *configured,
 			    uint64_t wall_s, struct buf *out)
 {
+	bool is_head = verdict == ADMIN_REQUEST_OK && admin_text_is(request->method, "HEAD");
 	const struct route *route = NULL;
 	char date[64];
 	struct buf body;
@@ -173,7 +174,8 @@ unsigned admin_pages_answer(const struct admin_doors *doors, enum admin_request_
 		buf_puts(out, "Allow: GET\r\n");
 	buf_puts(out, "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
 		      "Connection: close\r\n\r\n");
-	if (body.length)
+	/* RFC 9110 §9.3.2: not even a refusal of HEAD has a body. */
+	if (body.length && !is_head)
 		buf_append(out, body.data, body.length);
 	out->failed |= body.failed;
 	buf_deinit(&body);

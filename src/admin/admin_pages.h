@@ -16,7 +16,8 @@ struct buf;
 
 /*
  * Writes head and body of the reply to a verdict that is not INCOMPLETE; `request` counts only with
- * OK, `configured` is as in admin_request_is_host_allowed. `wall_s` goes into the Date header.
+ * OK, `configured` is as in admin_request_is_host_allowed, but NULL stands for a unix socket, which
+ * no web page can reach: there any host will do. `wall_s` goes into the Date header.
  * Caller checks out->failed. Returns the status code.
  */
 unsigned admin_pages_answer(const struct admin_doors *doors, enum admin_request_verdict verdict,

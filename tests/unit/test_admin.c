@@ -441,6 +441,14 @@ static void path_that_is_too_long_is_not_fatal(void **state)
 	open_admin(fixture);
 }
 
+static int connect_tcp(const struct sockaddr_in *name)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(connect(fd, (const struct sockaddr *)name, sizeof(*name)), 0);
+	return fd;
+}
+
 static void taken_port_is_tried_again(void **state)
 {
 	struct fixture *fixture = *state;
@@ -459,9 +467,23 @@ static void taken_port_is_tried_again(void **state)
 	close(other);
 	hurry_timers(fixture);
 	uv_run(&fixture->loop, UV_RUN_ONCE);
-	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(connect(fd, (struct sockaddr *)&name, sizeof(name)), 0);
+	fd = connect_tcp(&name);
 	send_text(fd, "GET /ready HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+	assert_says(fixture, fd, "HTTP/1.1 200 OK\r\n");
+	/* And there a name is what a rebound web page would send. */
+	fd = connect_tcp(&name);
+	send_text(fd, "GET /ready HTTP/1.1\r\nHost: web.example\r\n\r\n");
+	assert_says(fixture, fd, "HTTP/1.1 400 ");
+}
+
+static void any_host_will_do_on_a_unix_socket(void **state)
+{
+	struct fixture *fixture = *state;
+	int fd;
+
+	open_admin(fixture);
+	fd = connect_client(fixture);
+	send_text(fd, "GET /ready HTTP/1.1\r\nHost: web.example\r\n\r\n");
 	assert_says(fixture, fd, "HTTP/1.1 200 OK\r\n");
 }
 
@@ -516,6 +538,7 @@ int main(void)
 		LOOP_TEST(file_that_is_no_socket_is_left_alone),
 		LOOP_TEST(path_that_is_too_long_is_not_fatal),
 		LOOP_TEST(taken_port_is_tried_again),
+		LOOP_TEST(any_host_will_do_on_a_unix_socket),
 		LOOP_TEST(closing_under_load_leaves_nothing),
 		LOOP_TEST(admin_off_opens_nothing),
 	};

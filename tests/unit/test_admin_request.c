@@ -334,6 +334,15 @@ static void refusals_have_their_status(void **state)
 	assert_reply_has(large, "HTTP/1.1 431 Request Header Fields Too Large\r\n");
 }
 
+static void refusal_of_head_has_no_body(void **state)
+{
+	struct daemon_state daemon = { .is_ready = true, .lines = "" };
+
+	(void)state;
+	assert_reply("HEAD /health HTTP/1.0\r\n\r\n", &daemon, "HTTP/1.1 405 ", "");
+	assert_reply_has("HEAD /health HTTP/1.0\r\n\r\n", "\r\nContent-Length: 9\r\n");
+}
+
 static void page_that_did_not_fit_fails_as_a_whole(void **state)
 {
 	static const char text[] = "GET /metrics HTTP/1.0\r\n\r\n";
@@ -371,6 +380,7 @@ int main(void)
 		cmocka_unit_test(every_reply_is_dated_and_the_last_of_its_connection),
 		cmocka_unit_test(index_lists_the_routes),
 		cmocka_unit_test(refusals_have_their_status),
+		cmocka_unit_test(refusal_of_head_has_no_body),
 		cmocka_unit_test(page_that_did_not_fit_fails_as_a_whole),
 	};
 
