@@ -11,7 +11,6 @@
 struct config;
 
 #define DAEMON_FILES_MAX 32
-#define DAEMON_FILES_EVERY_MS 2000
 
 enum daemon_files_kind { DAEMON_FILES_RESOLV_CONF = 1, DAEMON_FILES_NOMAD = 2 };
 

@@ -19,8 +19,6 @@
 #define TICK_MS 50		/* how exactly deadlines are kept */
 #define STALE_AFTER_MAX_MS 1800 /* RFC 8767 §5: then a stale answer is better than waiting */
 
-static void begin_inside(struct pipeline *p, struct query *parent, unsigned part);
-
 /* ---- the corridor ---- */
 
 enum verdict pipeline_walk(struct pipeline *p, struct query *query, uint64_t now_ms,
@@ -96,19 +94,6 @@ static void drop(struct pipeline *p, struct query *query)
 		uv_timer_stop(&p->tick);
 }
 
-/* An answer to one of our own questions goes to the query that waits for it. */
-static void bring_to_parent(struct pipeline *p, const struct query *query,
-			    const struct answer *answer)
-{
-	struct query *parent = query_find(p->table, query->client.parent);
-
-	if (!parent || !parent->hosts)
-		return;
-	hosts_take(parent->hosts, answer, p->config->ttl_s);
-	if (parent->hosts->open_count == 0)
-		pipeline_resume(p, parent);
-}
-
 /* Ends a query that waited. */
 void pipeline_finish(struct pipeline *p, struct query *query, struct answer *answer)
 {
@@ -118,7 +103,7 @@ void pipeline_finish(struct pipeline *p, struct query *query, struct answer *ans
 
 		child.hosts = NULL;
 		drop(p, query);
-		bring_to_parent(p, &child, answer);
+		pipeline_bring_to_parent(p, &child, answer);
 		return;
 	}
 	p->doors.send(p->doors.send_arg, &query->client, p->reply,
@@ -128,23 +113,10 @@ void pipeline_finish(struct pipeline *p, struct query *query, struct answer *ans
 
 /* ---- waiting ---- */
 
-/* Asks for every host name a parked query needs; the last one that comes resumes it, perhaps before
- * this returns. */
-void pipeline_begin_hosts(struct pipeline *p, struct query *parent)
-{
-	unsigned count = parent->hosts->name_count;
-
-	parent->hosts->open_count++; /* ours, so that the parent stays until all are asked */
-	for (unsigned i = 0; i < count; i++)
-		begin_inside(p, parent, i);
-	if (--parent->hosts->open_count == 0)
-		pipeline_resume(p, parent);
-}
-
 /* A query walked up to a stage that has to wait: parks it and makes it wait. PENDING, or the answer
  * is in `out`. */
-static enum verdict park(struct pipeline *p, struct query *query, uint64_t now_ms,
-			 struct answer *out)
+enum verdict pipeline_park(struct pipeline *p, struct query *query, uint64_t now_ms,
+			   struct answer *out)
 {
 	struct query *parked = query_park(p->table, query);
 	enum verdict verdict;
@@ -179,34 +151,6 @@ void pipeline_resume(struct pipeline *p, struct query *query)
 		pipeline_finish(p, query, &answer);
 	else if (query->hosts && !had_hosts)
 		pipeline_begin_hosts(p, query);
-}
-
-static void begin_inside(struct pipeline *p, struct query *parent, unsigned part)
-{
-	const struct hosts *hosts = parent->hosts;
-	struct question *question;
-	struct query query = { .arrived_us = parent->arrived_us,
-			       .deadline_ms = parent->deadline_ms,
-			       .stale_after_ms = parent->stale_after_ms };
-	struct answer answer;
-	enum verdict verdict;
-
-	query.client =
-		(struct query_client){ .source = QUERY_INSIDE, .parent = parent->id, .part = part };
-	query.client.peer = parent->client.peer;
-	question = &query.question;
-	question->type = hosts->type;
-	question->qclass = DNS_CLASS_IN;
-	question->name_length = hosts->name_length[part];
-	memcpy(question->name, hosts->name[part], question->name_length);
-	memcpy(question->folded, hosts->name[part], question->name_length);
-	verdict = gate_ask(p->gate, &query, &answer);
-	if (verdict == VERDICT_PASS)
-		verdict = pipeline_walk(p, &query, clock_now_ms(), &answer);
-	if (verdict == VERDICT_PENDING)
-		verdict = park(p, &query, clock_now_ms(), &answer);
-	if (verdict != VERDICT_PENDING)
-		hosts_take(parent->hosts, &answer, p->config->ttl_s);
 }
 
 /* ---- a packet arrives ---- */
@@ -255,6 +199,6 @@ size_t pipeline_ask(struct pipeline *p, const struct query_client *client, const
 	if (verdict == VERDICT_PASS)
 		verdict = pipeline_walk(p, &query, now_ms, &answer);
 	if (verdict == VERDICT_PENDING)
-		verdict = park(p, &query, now_ms, &answer);
+		verdict = pipeline_park(p, &query, now_ms, &answer);
 	return verdict == VERDICT_PENDING ? 0 : farewell(p, &query, &answer, out, capacity);
 }

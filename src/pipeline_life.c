@@ -90,8 +90,9 @@ static void on_forward_end(void *arg)
 
 /* ---- time ---- */
 
-#define TRIED UINT64_MAX /* stale_after_ms of a query that has nothing stale to be answered with   \
-			  */
+#define TRIED                                                                                      \
+	UINT64_MAX /* stale_after_ms of a query that has nothing stale to be answered with         \
+		    */
 
 static bool is_past_stale(const struct query *query, uint64_t now_ms)
 {

@@ -37,11 +37,20 @@ enum verdict pipeline_walk(struct pipeline *p, struct query *query, uint64_t now
 /* Walks a parked query on. It may be gone when this returns. */
 void pipeline_resume(struct pipeline *p, struct query *query);
 
+/* Parks a query that walked up to a stage which has to wait, and makes it wait there. PENDING, or
+ * the answer is in `out`. */
+enum verdict pipeline_park(struct pipeline *p, struct query *query, uint64_t now_ms,
+			   struct answer *out);
+
 /* Ends a parked query with this answer. */
 void pipeline_finish(struct pipeline *p, struct query *query, struct answer *answer);
 
 /* Asks for the host names a parked query was told to resolve. It may be gone when this returns. */
 void pipeline_begin_hosts(struct pipeline *p, struct query *query);
+
+/* An answer to one of our own questions goes to the query that waits for it. */
+void pipeline_bring_to_parent(struct pipeline *p, const struct query *query,
+			      const struct answer *answer);
 
 /* Queries wait now: their deadlines are to be kept. The one who drops the last query stops the
  * clock. */

@@ -1,0 +1,267 @@
+#include "daemon_parts.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mailbox.h"
+#include "base/sd_notify.h"
+#include "config/config.h"
+#include "daemon.h"
+#include "forward/upstream.h"
+#include "listen/worker.h"
+#include "nomad/catalogue.h"
+#include "nomad/http.h"
+#include "nomad/mirror.h"
+#include "nomad/zone.h"
+
+#define WORDS_HELD_MAX 65536 /* words for a worker whose box is full */
+#define RETRY_WORDS_MS 5
+
+/* ---- words for the workers ---- */
+
+static bool tell_word(struct daemon *d, const struct need_word *word)
+{
+	struct worker_message message = { .kind = WORKER_WORD, .word = *word };
+
+	return word->need.worker >= d->worker_count ||
+	       worker_tell(d->workers[word->need.worker], &message) == 0;
+}
+
+static void on_words_timer(uv_timer_t *timer)
+{
+	struct daemon *d = timer->data;
+	size_t told = 0;
+
+	while (told < d->held_count && tell_word(d, &d->held[told]))
+		told++;
+	memmove(d->held, d->held + told, (d->held_count - told) * sizeof(*d->held));
+	d->held_count -= told;
+	if (d->held_count == 0)
+		uv_timer_stop(&d->words_timer);
+}
+
+/* A word must not get lost: who asks for the same name later joins those who wait for it. */
+void daemon_say(void *arg, const struct need_word *word)
+{
+	struct daemon *d = arg;
+
+	if (d->held_count == 0 && tell_word(d, word))
+		return;
+	if (!d->held)
+		d->held = malloc(WORDS_HELD_MAX * sizeof(*d->held)); /* touched as it fills */
+	if (!d->held || d->held_count == WORDS_HELD_MAX) {
+		log_error("daemon", "a worker does not take its messages; a name may stay "
+				    "unanswered until a restart");
+		return;
+	}
+	d->held[d->held_count++] = *word;
+	if (!uv_is_active((uv_handle_t *)&d->words_timer))
+		uv_timer_start(&d->words_timer, on_words_timer, RETRY_WORDS_MS, RETRY_WORDS_MS);
+}
+
+void daemon_on_needs(uv_async_t *async)
+{
+	struct daemon *d = async->data;
+	struct need need;
+
+	while (mailbox_take(d->needs, &need) == 0)
+		mirror_need(d->mirror, &need);
+}
+
+/* ---- readiness ---- */
+
+bool daemon_is_ready(void *arg, struct buf *out)
+{
+	struct daemon *d = arg;
+	char text[256];
+	bool ready = d->phase == PHASE_RUNNING && mirror_is_ready(d->mirror);
+
+	if (d->phase == PHASE_LAME_DUCK || d->phase == PHASE_STOPPING)
+		buf_puts(out, "stopping\n");
+	if (d->phase == PHASE_STARTING)
+		buf_puts(out, "starting\n");
+	mirror_describe(d->mirror, text, sizeof(text));
+	buf_printf(out, "%s\n", text);
+	return ready;
+}
+
+static void tell_systemd_status(struct daemon *d)
+{
+	char state[320], text[256];
+
+	mirror_describe(d->mirror, text, sizeof(text));
+	snprintf(state, sizeof(state), "STATUS=%s; %zu services known", text,
+		 catalogue_service_count(d->catalogue));
+	sd_notify_send(state);
+}
+
+static void tell_systemd_ready(struct daemon *d)
+{
+	if (d->said_ready)
+		return;
+	d->said_ready = true;
+	uv_timer_stop(&d->ready_timer);
+	sd_notify_send("READY=1");
+	tell_systemd_status(d);
+}
+
+void daemon_on_ready_timer(uv_timer_t *timer)
+{
+	tell_systemd_ready(timer->data);
+}
+
+void daemon_on_nomad_state(void *arg)
+{
+	struct daemon *d = arg;
+
+	if (mirror_is_ready(d->mirror))
+		tell_systemd_ready(d);
+	if (d->said_ready)
+		tell_systemd_status(d);
+}
+
+void daemon_write_metrics(void *arg, struct buf *out)
+{
+	struct daemon *d = arg;
+	const struct metrics **blocks = calloc(d->worker_count + 1, sizeof(*blocks));
+
+	if (!blocks)
+		return;
+	metrics_set(&d->metrics, METRIC_NOMAD_SERVICES, catalogue_service_count(d->catalogue));
+	metrics_set(&d->metrics, METRIC_NOMAD_INSTANCES, catalogue_instance_count(d->catalogue));
+	blocks[0] = &d->metrics;
+	for (unsigned i = 0; i < d->worker_count; i++)
+		blocks[i + 1] = worker_metrics(d->workers[i]);
+	metrics_render(blocks, d->worker_count + 1, d->config->metrics_prefix, out);
+	free(blocks);
+}
+
+/* ---- changes while running ---- */
+
+static void tell_all(struct daemon *d, enum worker_message_kind kind)
+{
+	for (unsigned i = 0; i < d->worker_count; i++) {
+		struct worker_message message = { .kind = kind };
+
+		if (kind == WORKER_CONFIG)
+			message.config = config_hold(d->config);
+		else
+			message.upstreams = upstream_list_hold(d->upstreams);
+		if (worker_tell(d->workers[i], &message) == 0)
+			continue;
+		log_error("daemon", "worker %u does not take its messages; it keeps what it had",
+			  i);
+		if (kind == WORKER_CONFIG)
+			config_drop(message.config);
+		else
+			upstream_list_drop(message.upstreams);
+	}
+}
+
+void daemon_say_upstreams(const struct upstream_list *list, char *report)
+{
+	char text[ADDR_TEXT_MAX], line[512] = "";
+	size_t at = 0;
+
+	for (char *rest = report, *one; (one = strsep(&rest, "\n"));) {
+		if (*one)
+			log_warn("forward", "%s", one);
+	}
+	for (size_t i = 0; i < list->count && at < sizeof(line) - ADDR_TEXT_MAX - 2; i++) {
+		addr_format(&list->upstream[i].addr, text);
+		at += (size_t)snprintf(line + at, sizeof(line) - at, "%s%s", at ? ", " : "", text);
+	}
+	if (list->forwards_nothing)
+		log_info("forward", "names outside our zones are refused (forward=none)");
+	else if (list->count == 0)
+		log_warn("forward",
+			 "no upstream resolver: names outside our zones are answered SERVFAIL; "
+			 "set --forward=ADDRESS");
+	else
+		log_info("forward", "upstream resolvers: %s", line);
+}
+
+/* Builds the list of upstreams anew; if it differs, everybody gets it. */
+static void renew_upstreams(struct daemon *d)
+{
+	char report[1024] = "";
+	struct upstream_list *next = upstream_list_new(d->config, report, sizeof(report));
+
+	if (!next) {
+		log_error("forward",
+			  "out of memory: the list of upstream resolvers stays as it is");
+		return;
+	}
+	if (upstream_list_same(next, d->upstreams)) {
+		upstream_list_drop(next);
+		return;
+	}
+	upstream_list_drop(d->upstreams);
+	d->upstreams = next;
+	daemon_say_upstreams(next, report);
+	tell_all(d, WORKER_UPSTREAMS);
+}
+
+static void apply_config(struct daemon *d, struct config *next)
+{
+	char why[512], differences[256];
+
+	config_restart_differences(d->config, next, differences, sizeof(differences));
+	if (differences[0])
+		log_warn("config", "changed, but only a restart makes it so: %s", differences);
+	if (http_configure(d->http, next, why, sizeof(why)) < 0)
+		log_error("config", "%s; the connection to Nomad stays as it was", why);
+	if (zone_configure(d->zone, next) < 0)
+		log_error("config", "out of memory: TTLs stay as they were");
+	catalogue_configure(d->catalogue, next);
+	mirror_configure(d->mirror, next);
+	log_setup(next->log_level, next->log_format);
+	config_drop(d->config);
+	d->config = next;
+	daemon_files_init(&d->files, next);
+	renew_upstreams(d);
+	tell_all(d, WORKER_CONFIG);
+}
+
+void daemon_on_reload(uv_signal_t *signal, int number)
+{
+	struct daemon *d = signal->data;
+	struct config_problem problem;
+	struct config *next;
+	char state[64];
+
+	(void)number;
+	snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%llu",
+		 (unsigned long long)clock_now_us());
+	sd_notify_send(state);
+	next = config_load(d->origin->argc, d->origin->argv, d->origin->environment, &problem);
+	if (next) {
+		apply_config(d, next);
+		metrics_set(&d->metrics, METRIC_CONFIG_RELOAD_OK, 1);
+		log_info("config", "reloaded");
+	} else {
+		metrics_set(&d->metrics, METRIC_CONFIG_RELOAD_OK, 0);
+		metrics_add(&d->metrics, METRIC_CONFIG_RELOADS_FAILED, 1);
+		log_error("config", "not reloaded, the old configuration stays: %s", problem.text);
+	}
+	sd_notify_send("READY=1");
+}
+
+void daemon_on_housekeeping(uv_timer_t *timer)
+{
+	struct daemon *d = timer->data;
+	unsigned changed = daemon_files_look(&d->files);
+	char why[512];
+
+	if (changed & DAEMON_FILES_RESOLV_CONF)
+		renew_upstreams(d);
+	if (changed & DAEMON_FILES_NOMAD &&
+	    http_configure(d->http, d->config, why, sizeof(why)) < 0)
+		log_warn("nomad", "%s; what we had stays", why);
+	if (d->said_ready)
+		tell_systemd_status(d);
+}
