@@ -237,9 +237,9 @@ static void pause_accepting(struct tcp *tcp, int error)
 	(void)uv_timer_start(&tcp->pause_timer, on_pause_over, ACCEPT_PAUSE_MS, 0);
 	if (log_brake_take(&tcp->pause_brake, uv_now(tcp->common.loop), WARN_EVERY_MS, &held_count))
 		log_warn("listen",
-			 "cannot accept TCP clients: %s; trying again (%llu times since the last "
-			 "message); raise LimitNOFILE= or lower tcp-max-clients",
-			 strerror(error), (unsigned long long)held_count);
+			 "cannot accept TCP clients: %s; waiting a moment each time (%llu times so "
+			 "far); raise LimitNOFILE= or lower tcp-max-clients",
+			 strerror(error), (unsigned long long)held_count + 1);
 }
 
 /* Spends the reserve on one client that is told at once, instead of all waiting in vain. */
