@@ -46,7 +46,7 @@ static void begin_inside(struct pipeline *p, struct query *parent, unsigned part
 	if (verdict == VERDICT_PASS)
 		verdict = pipeline_walk(p, &query, clock_now_ms(), &answer);
 	if (verdict == VERDICT_PENDING)
-		verdict = park(p, &query, clock_now_ms(), &answer);
+		verdict = pipeline_park(p, &query, clock_now_ms(), &answer);
 	if (verdict != VERDICT_PENDING)
 		hosts_take(parent->hosts, &answer, p->config->ttl_s);
 }

@@ -1,7 +1,7 @@
 /*
- * The inside of a pipeline, shared by its two files: pipeline.c is the corridor (how a question
- * gets its answer), pipeline_life.c is everything around it (making, closing, time, news from
- * outside). Nobody else includes this.
+ * The inside of a pipeline, shared by its files: pipeline.c is the corridor (how a question gets
+ * its answer), pipeline_hosts.c the questions we ask ourselves, pipeline_life.c everything around
+ * it (making, closing, time, news from outside). Nobody else includes this.
  */
 #pragma once
 
