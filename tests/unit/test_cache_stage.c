@@ -1,0 +1,287 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/metrics.h"
+#include "cache/cache_stage.h"
+#include "config/config.h"
+#include "dns/name.h"
+
+static struct metrics metrics;
+
+static struct config config_of(uint64_t size_bytes, uint32_t min_ttl_s, uint32_t max_ttl_s)
+{
+	return (struct config){ .cache_size_bytes = size_bytes,
+				.cache_min_ttl_s = min_ttl_s,
+				.cache_max_ttl_s = max_ttl_s };
+}
+
+static struct cache_stage *stage_of(uint32_t min_ttl_s, uint32_t max_ttl_s)
+{
+	struct config config = config_of(1 << 20, min_ttl_s, max_ttl_s);
+
+	memset(&metrics, 0, sizeof(metrics));
+	return cache_stage_new(&config, &metrics);
+}
+
+static struct query ask_for(const char *text, uint16_t type)
+{
+	struct query query = { .question = { .type = type, .qclass = DNS_CLASS_IN } };
+	int length = name_parse(text, query.question.name);
+
+	assert_true(length > 0);
+	query.question.name_length = (uint8_t)length;
+	name_fold(query.question.name, (size_t)length, query.question.folded);
+	return query;
+}
+
+static struct reply reply_of(uint16_t rcode, uint32_t positive_ttl, uint32_t negative_ttl,
+			     bool is_negative)
+{
+	struct reply reply = { .positive_ttl = positive_ttl,
+			       .negative_ttl = negative_ttl,
+			       .is_negative = is_negative };
+
+	reply.image = calloc(1, sizeof(*reply.image));
+	reply.image->rcode = rcode;
+	reply.image->ede = DNS_EDE_NONE;
+	reply.image->answer_count = positive_ttl > 0;
+	return reply;
+}
+
+static void keep(struct cache_stage *stage, const struct query *query, struct reply reply,
+		 uint64_t now_ms)
+{
+	const struct image *expected = reply.image;
+
+	assert_ptr_equal(cache_stage_keep(stage, &query->question, &reply, now_ms), expected);
+	cache_stage_release(stage);
+}
+
+static void kept_reply_is_a_hit_with_its_age(void **state)
+{
+	struct cache_stage *stage = stage_of(0, 3600);
+	struct query query = ask_for("www.Example", DNS_TYPE_A);
+	struct query other_case = ask_for("WWW.example", DNS_TYPE_A);
+	struct answer answer;
+
+	(void)state;
+	assert_int_equal(cache_stage_ask(stage, &query, 0, &answer), VERDICT_PASS);
+	keep(stage, &query, reply_of(DNS_NOERROR, 300, 0, false), 1000);
+	assert_int_equal(cache_stage_ask(stage, &other_case, 11500, &answer), VERDICT_ANSWERED);
+	assert_int_equal(answer.stage, METRIC_STAGE_CACHE);
+	assert_int_equal(answer.rcode, DNS_NOERROR);
+	assert_int_equal(answer.age_s, 10);
+	assert_int_equal(answer.ttl_max_s, 290);
+	assert_false(answer.is_authoritative);
+	assert_false(answer.is_stale);
+	assert_int_equal(answer.ede, DNS_EDE_NONE);
+	cache_stage_free(stage);
+}
+
+static void hits_and_misses_are_counted(void **state)
+{
+	struct cache_stage *stage = stage_of(0, 3600);
+	struct query query = ask_for("www.example", DNS_TYPE_A);
+	struct query none = ask_for("none.example", DNS_TYPE_A);
+	struct answer answer;
+
+	(void)state;
+	cache_stage_ask(stage, &query, 0, &answer);
+	keep(stage, &query, reply_of(DNS_NOERROR, 300, 0, false), 0);
+	keep(stage, &none, reply_of(DNS_NXDOMAIN, 0, 60, true), 0);
+	cache_stage_ask(stage, &query, 0, &answer);
+	cache_stage_ask(stage, &query, 0, &answer);
+	cache_stage_ask(stage, &none, 0, &answer);
+	assert_int_equal(metrics.value[METRIC_CACHE_MISSES], 1);
+	assert_int_equal(metrics.value[METRIC_CACHE_HITS_SUCCESS], 2);
+	assert_int_equal(metrics.value[METRIC_CACHE_HITS_DENIAL], 1);
+	assert_int_equal(metrics.value[METRIC_CACHE_ENTRIES_SUCCESS], 1);
+	assert_int_equal(metrics.value[METRIC_CACHE_ENTRIES_DENIAL], 1);
+	assert_true(metrics.value[METRIC_CACHE_BYTES] > 0);
+	cache_stage_free(stage);
+}
+
+static bool is_kept(struct cache_stage *stage, struct reply reply, uint64_t until_ms)
+{
+	struct query query = ask_for("www.example", DNS_TYPE_A);
+	struct answer answer;
+
+	keep(stage, &query, reply, 0);
+	return cache_stage_ask(stage, &query, until_ms, &answer) == VERDICT_ANSWERED;
+}
+
+static void ttl_0_is_not_kept(void **state)
+{
+	struct cache_stage *stage = stage_of(5, 3600);
+
+	(void)state;
+	assert_false(is_kept(stage, reply_of(DNS_NOERROR, 0, 0, false), 0));
+	cache_stage_free(stage);
+}
+
+static void negative_without_soa_is_not_kept(void **state)
+{
+	struct cache_stage *stage = stage_of(5, 3600);
+
+	(void)state;
+	assert_false(is_kept(stage, reply_of(DNS_NXDOMAIN, 0, 0, true), 0));
+	assert_false(is_kept(stage, reply_of(DNS_NOERROR, 60, 0, true), 0));
+	cache_stage_free(stage);
+}
+
+static void servfail_is_not_kept(void **state)
+{
+	struct cache_stage *stage = stage_of(0, 3600);
+
+	(void)state;
+	assert_false(is_kept(stage, reply_of(DNS_SERVFAIL, 60, 60, false), 0));
+	cache_stage_free(stage);
+}
+
+static void failure_does_not_replace_an_answer(void **state)
+{
+	struct cache_stage *stage = stage_of(0, 3600);
+
+	(void)state;
+	assert_true(is_kept(stage, reply_of(DNS_NOERROR, 60, 0, false), 0));
+	assert_true(is_kept(stage, reply_of(DNS_SERVFAIL, 0, 0, false), 1000));
+	cache_stage_free(stage);
+}
+
+static void longest_ttl_is_capped(void **state)
+{
+	struct cache_stage *stage = stage_of(0, 100);
+
+	(void)state;
+	assert_true(is_kept(stage, reply_of(DNS_NOERROR, 86400, 0, false), 99999));
+	assert_false(is_kept(stage, reply_of(DNS_NOERROR, 86400, 0, false), 100000));
+	cache_stage_free(stage);
+}
+
+static void shortest_ttl_is_raised(void **state)
+{
+	struct cache_stage *stage = stage_of(30, 100);
+
+	(void)state;
+	assert_true(is_kept(stage, reply_of(DNS_NOERROR, 1, 0, false), 29999));
+	cache_stage_free(stage);
+}
+
+static void no_ttl_in_a_hit_outlives_the_entry(void **state)
+{
+	struct cache_stage *stage = stage_of(0, 100);
+	struct query query = ask_for("www.example", DNS_TYPE_A);
+	struct answer answer;
+
+	(void)state;
+	keep(stage, &query, reply_of(DNS_NOERROR, 86400, 0, false), 0);
+	cache_stage_ask(stage, &query, 99500, &answer);
+	assert_int_equal(answer.ttl_max_s, 1);
+	cache_stage_free(stage);
+}
+
+static void nodata_behind_a_cname_lives_no_longer_than_the_cname(void **state)
+{
+	struct cache_stage *stage = stage_of(0, 3600);
+
+	(void)state;
+	assert_true(is_kept(stage, reply_of(DNS_NOERROR, 10, 600, true), 9999));
+	assert_false(is_kept(stage, reply_of(DNS_NOERROR, 10, 600, true), 10000));
+	cache_stage_free(stage);
+}
+
+static void answers_differ_by_do_and_cd(void **state)
+{
+	struct cache_stage *stage = stage_of(0, 3600);
+	struct query query = ask_for("www.example", DNS_TYPE_A);
+	struct answer answer;
+
+	(void)state;
+	query.question.has_do = true;
+	keep(stage, &query, reply_of(DNS_NOERROR, 60, 0, false), 0);
+	assert_int_equal(cache_stage_ask(stage, &query, 0, &answer), VERDICT_ANSWERED);
+	query.question.flags = DNS_FLAG_CD;
+	assert_int_equal(cache_stage_ask(stage, &query, 0, &answer), VERDICT_PASS);
+	query.question.has_do = false;
+	query.question.flags = 0;
+	assert_int_equal(cache_stage_ask(stage, &query, 0, &answer), VERDICT_PASS);
+	cache_stage_free(stage);
+}
+
+static void authentic_data_and_ede_come_back(void **state)
+{
+	struct cache_stage *stage = stage_of(0, 3600);
+	struct query query = ask_for("www.example", DNS_TYPE_A);
+	struct reply reply = reply_of(DNS_NOERROR, 60, 0, false);
+	struct answer answer;
+
+	(void)state;
+	reply.image->flags = DNS_FLAG_AD;
+	reply.image->ede = 4;
+	keep(stage, &query, reply, 0);
+	cache_stage_ask(stage, &query, 0, &answer);
+	assert_true(answer.is_authentic);
+	assert_int_equal(answer.ede, 4);
+	cache_stage_free(stage);
+}
+
+static void reply_that_is_not_kept_lives_until_release(void **state)
+{
+	struct cache_stage *stage = stage_of(0, 3600);
+	struct query query = ask_for("www.example", DNS_TYPE_A);
+	struct reply reply = reply_of(DNS_SERVFAIL, 0, 0, false);
+	const struct image *image = cache_stage_keep(stage, &query.question, &reply, 0);
+
+	(void)state;
+	assert_null(reply.image);
+	assert_int_equal(image->rcode, DNS_SERVFAIL);
+	cache_stage_release(stage);
+	cache_stage_release(stage);
+	cache_stage_free(stage);
+}
+
+static void cache_of_another_size_begins_empty(void **state)
+{
+	struct cache_stage *stage = stage_of(0, 3600);
+	struct query query = ask_for("www.example", DNS_TYPE_A);
+	struct config config = config_of(1 << 20, 0, 3600);
+	struct answer answer;
+
+	(void)state;
+	keep(stage, &query, reply_of(DNS_NOERROR, 60, 0, false), 0);
+	cache_stage_configure(stage, &config);
+	assert_int_equal(cache_stage_ask(stage, &query, 0, &answer), VERDICT_ANSWERED);
+	config.cache_size_bytes = 0;
+	cache_stage_configure(stage, &config);
+	assert_int_equal(cache_stage_ask(stage, &query, 0, &answer), VERDICT_PASS);
+	assert_int_equal(metrics.value[METRIC_CACHE_BYTES], 0);
+	assert_false(is_kept(stage, reply_of(DNS_NOERROR, 60, 0, false), 0));
+	cache_stage_free(stage);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(kept_reply_is_a_hit_with_its_age),
+		cmocka_unit_test(hits_and_misses_are_counted),
+		cmocka_unit_test(ttl_0_is_not_kept),
+		cmocka_unit_test(negative_without_soa_is_not_kept),
+		cmocka_unit_test(servfail_is_not_kept),
+		cmocka_unit_test(failure_does_not_replace_an_answer),
+		cmocka_unit_test(longest_ttl_is_capped),
+		cmocka_unit_test(shortest_ttl_is_raised),
+		cmocka_unit_test(no_ttl_in_a_hit_outlives_the_entry),
+		cmocka_unit_test(nodata_behind_a_cname_lives_no_longer_than_the_cname),
+		cmocka_unit_test(answers_differ_by_do_and_cd),
+		cmocka_unit_test(authentic_data_and_ede_come_back),
+		cmocka_unit_test(reply_that_is_not_kept_lives_until_release),
+		cmocka_unit_test(cache_of_another_size_begins_empty),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

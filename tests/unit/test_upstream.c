@@ -1,0 +1,415 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config/config.h"
+#include "dns/name.h"
+#include "forward/upstream.h"
+
+#define WWW ((const uint8_t *)"\3www\7example")
+#define WWW_BYTES 13
+#define CONSUL ((const uint8_t *)"\1a\6consul")
+#define CONSUL_BYTES 10
+
+static struct addr at(const char *text)
+{
+	struct addr addr;
+
+	assert_int_equal(addr_parse(text, 53, &addr), 0);
+	return addr;
+}
+
+static struct config_forward to(const char *text, const char *domain)
+{
+	struct config_forward forward = { .kind = CONFIG_FORWARD_ADDRESS, .address = at(text) };
+
+	if (domain)
+		forward.domain_length = (uint8_t)name_parse(domain, forward.domain);
+	return forward;
+}
+
+static struct upstream_list *list_of(struct config_forward *forward, size_t count)
+{
+	struct config config = { .forward = forward, .forward_count = count };
+	char report[512];
+
+	return upstream_list_new(&config, report, sizeof(report));
+}
+
+static struct upstream_health *health_of(struct config_forward *forward, size_t count)
+{
+	struct upstream_list *list = list_of(forward, count);
+	struct upstream_health *health = upstream_health_new(list);
+
+	upstream_list_drop(list); /* the health holds it */
+	return health;
+}
+
+static struct upstream_health *two_upstreams(void)
+{
+	struct config_forward forward[] = { to("192.0.2.1", NULL), to("192.0.2.2", NULL) };
+
+	return health_of(forward, 2);
+}
+
+static int choose(struct upstream_health *health, uint64_t tried, uint64_t now_ms)
+{
+	return upstream_choose(health, WWW, WWW_BYTES, tried, now_ms);
+}
+
+/* ---- the list ---- */
+
+static void addresses_stand_in_the_order_given(void **state)
+{
+	struct config_forward forward[] = { to("192.0.2.2", NULL), to("[2001:db8::1]:5353", NULL) };
+	struct upstream_list *list = list_of(forward, 2);
+
+	(void)state;
+	assert_int_equal(list->count, 2);
+	assert_int_equal(list->upstream[0].addr.port, 53);
+	assert_int_equal(list->upstream[1].addr.port, 5353);
+	assert_false(list->forwards_nothing);
+	upstream_list_drop(list);
+}
+
+static void own_addresses_are_left_out_and_said(void **state)
+{
+	struct addr listen[] = { at("127.0.0.1:1053"), at("[::]:53") };
+	struct config_forward forward[] = { to("127.0.0.1:1053", NULL), to("127.0.0.1:53", NULL),
+					    to("[::1]:53", NULL),	to("0.0.0.0:1053", NULL),
+					    to("127.0.0.1:54", NULL),	to("192.0.2.1:53", NULL) };
+	struct config config = {
+		.listen = listen, .listen_count = 2, .forward = forward, .forward_count = 6
+	};
+	char report[1024];
+	struct upstream_list *list = upstream_list_new(&config, report, sizeof(report));
+
+	(void)state;
+	assert_int_equal(list->count, 2);
+	assert_int_equal(list->upstream[0].addr.port, 54);
+	assert_non_null(strstr(report, "127.0.0.1:1053 left out"));
+	assert_non_null(strstr(report, "[::1]:53 left out"));
+	assert_int_equal(report[strlen(report) - 1], '\n');
+	upstream_list_drop(list);
+}
+
+static void report_is_cut_at_its_capacity(void **state)
+{
+	struct addr listen[] = { at("127.0.0.1:53") };
+	struct config_forward forward[] = { to("127.0.0.1:53", NULL), to("0.0.0.0:53", NULL) };
+	struct config config = {
+		.listen = listen, .listen_count = 1, .forward = forward, .forward_count = 2
+	};
+
+	(void)state;
+	for (size_t capacity = 0; capacity < 200; capacity++) {
+		char *report = malloc(capacity + 1);
+
+		memset(report, 'x', capacity + 1);
+		upstream_list_drop(upstream_list_new(&config, report, capacity));
+		assert_int_equal(report[capacity], 'x');
+		if (capacity > 0)
+			assert_true(strlen(report) < capacity);
+		free(report);
+	}
+}
+
+static void repeated_address_counts_once(void **state)
+{
+	struct config_forward forward[] = { to("192.0.2.1", NULL), to("192.0.2.1", NULL),
+					    to("192.0.2.1", "consul") };
+	struct upstream_list *list = list_of(forward, 3);
+
+	(void)state;
+	assert_int_equal(list->count, 2);
+	upstream_list_drop(list);
+}
+
+static void more_than_64_upstreams_are_left_out(void **state)
+{
+	static struct config_forward forward[70];
+	struct upstream_list *list;
+	struct upstream_health *health;
+
+	(void)state;
+	for (size_t i = 0; i < 70; i++) {
+		forward[i] = to("192.0.2.1", NULL);
+		forward[i].address.bytes[3] = (uint8_t)i;
+	}
+	list = list_of(forward, 70);
+	assert_int_equal(list->count, UPSTREAM_MAX);
+	health = upstream_health_new(list);
+	assert_int_equal(choose(health, ~(UINT64_C(1) << 63), 0), 63);
+	assert_int_equal(choose(health, UINT64_MAX, 0), -1);
+	upstream_health_free(health);
+	upstream_list_drop(list);
+}
+
+static void none_forwards_nothing(void **state)
+{
+	struct config_forward forward[] = { { .kind = CONFIG_FORWARD_NONE },
+					    to("192.0.2.1", "consul") };
+	struct upstream_list *list = list_of(forward, 2);
+
+	(void)state;
+	assert_true(list->forwards_nothing);
+	assert_false(upstream_list_covers(list, WWW, WWW_BYTES));
+	assert_true(upstream_list_covers(list, CONSUL, CONSUL_BYTES));
+	upstream_list_drop(list);
+}
+
+static void file_brings_its_servers(void **state)
+{
+	char path[] = "/tmp/test_upstream.XXXXXX";
+	struct config_forward forward[] = { { .kind = CONFIG_FORWARD_FILE, .path = path } };
+	int fd = mkstemp(path);
+	struct upstream_list *list;
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_true(dprintf(fd, "nameserver 192.0.2.7\nnameserver 2001:db8::7\n") > 0);
+	close(fd);
+	list = list_of(forward, 1);
+	unlink(path);
+	assert_int_equal(list->count, 2);
+	assert_int_equal(list->upstream[0].addr.bytes[3], 7);
+	assert_int_equal(list->upstream[1].addr.port, 53);
+	upstream_list_drop(list);
+}
+
+static void unreadable_file_is_reported(void **state)
+{
+	char path[] = "/nonexistent/resolv.conf";
+	struct config_forward forward[] = { { .kind = CONFIG_FORWARD_FILE, .path = path } };
+	struct config config = { .forward = forward, .forward_count = 1 };
+	char report[256];
+	struct upstream_list *list = upstream_list_new(&config, report, sizeof(report));
+
+	(void)state;
+	assert_int_equal(list->count, 0);
+	assert_non_null(strstr(report, "cannot read upstreams from /nonexistent/resolv.conf"));
+	upstream_list_drop(list);
+}
+
+static void lists_are_compared_by_what_they_hold(void **state)
+{
+	struct config_forward forward[] = { to("192.0.2.1", NULL), to("192.0.2.2", "consul") };
+	struct upstream_list *a = list_of(forward, 2), *b = list_of(forward, 2);
+	struct upstream_list *shorter = list_of(forward, 1), *other;
+
+	(void)state;
+	forward[1] = to("192.0.2.2", "corp");
+	other = list_of(forward, 2);
+	assert_true(upstream_list_same(a, b));
+	assert_false(upstream_list_same(a, shorter));
+	assert_false(upstream_list_same(a, other));
+	upstream_list_drop(a);
+	upstream_list_drop(b);
+	upstream_list_drop(shorter);
+	upstream_list_drop(other);
+}
+
+static void list_lives_until_the_last_holder_drops_it(void **state)
+{
+	struct config_forward forward[] = { to("192.0.2.1", NULL) };
+	struct upstream_list *list = list_of(forward, 1);
+
+	(void)state;
+	assert_ptr_equal(upstream_list_hold(list), list);
+	upstream_list_drop(list);
+	assert_int_equal(list->count, 1);
+	upstream_list_drop(list);
+	upstream_list_drop(NULL);
+}
+
+/* ---- the choice ---- */
+
+static void first_of_the_list_is_asked_first(void **state)
+{
+	struct upstream_health *health = two_upstreams();
+
+	(void)state;
+	assert_int_equal(choose(health, 0, 0), 0);
+	assert_int_equal(choose(health, 1, 0), 1);
+	assert_int_equal(choose(health, 3, 0), -1);
+	upstream_health_free(health);
+}
+
+static void longest_domain_wins(void **state)
+{
+	struct config_forward forward[] = { to("192.0.2.1", NULL), to("192.0.2.2", "consul"),
+					    to("192.0.2.3", "a.consul"),
+					    to("192.0.2.4", "b.consul") };
+	struct upstream_health *health = health_of(forward, 4);
+
+	(void)state;
+	assert_int_equal(choose(health, 0, 0), 0);
+	assert_int_equal(upstream_choose(health, CONSUL, CONSUL_BYTES, 0, 0), 2);
+	/* What the domain's server does not answer is nobody else's to answer. */
+	assert_int_equal(upstream_choose(health, CONSUL, CONSUL_BYTES, 4, 0), -1);
+	upstream_health_free(health);
+}
+
+static void name_no_upstream_is_meant_for_has_no_choice(void **state)
+{
+	struct config_forward forward[] = { to("192.0.2.2", "consul") };
+	struct upstream_health *health = health_of(forward, 1);
+
+	(void)state;
+	assert_int_equal(choose(health, 0, 0), -1);
+	upstream_health_free(health);
+}
+
+static void late_upstream_is_asked_after_the_others(void **state)
+{
+	struct upstream_health *health = two_upstreams();
+
+	(void)state;
+	upstream_was_late(health, 0, 1000);
+	assert_int_equal(choose(health, 0, 1001), 1);
+	assert_int_equal(choose(health, 2, 1001), 0);
+	upstream_health_free(health);
+}
+
+static void upstream_all_alone_is_always_asked(void **state)
+{
+	struct config_forward forward[] = { to("192.0.2.1", NULL) };
+	struct upstream_health *health = health_of(forward, 1);
+
+	(void)state;
+	for (uint64_t now_ms = 0; now_ms < 100000; now_ms += 100) {
+		upstream_failed(health, 0, now_ms);
+		assert_int_equal(choose(health, 0, now_ms), 0);
+	}
+	upstream_health_free(health);
+}
+
+static void one_question_a_second_probes_a_doubted_upstream(void **state)
+{
+	struct upstream_health *health = two_upstreams();
+
+	(void)state;
+	upstream_failed(health, 0, 0);
+	assert_int_equal(choose(health, 0, 999), 1);
+	assert_int_equal(choose(health, 0, 1000), 0);
+	assert_int_equal(choose(health, 0, 1001), 1);
+	assert_int_equal(choose(health, 0, 1999), 1);
+	assert_int_equal(choose(health, 0, 2000), 0);
+	upstream_health_free(health);
+}
+
+static void doubt_doubles_while_it_is_confirmed(void **state)
+{
+	struct upstream_health *health = two_upstreams();
+
+	(void)state;
+	upstream_failed(health, 0, 0);
+	assert_int_equal(choose(health, 0, 1000), 0);
+	upstream_was_late(health, 0, 1500);
+	assert_int_equal(choose(health, 0, 3400), 1);
+	assert_int_equal(choose(health, 0, 3500), 0);
+	upstream_health_free(health);
+}
+
+static void many_late_at_once_count_as_one(void **state)
+{
+	struct upstream_health *health = two_upstreams();
+
+	(void)state;
+	for (unsigned i = 0; i < 100; i++)
+		upstream_was_late(health, 0, i);
+	assert_int_equal(choose(health, 0, 1100), 0);
+	upstream_health_free(health);
+}
+
+static void doubt_never_lasts_longer_than_30_s(void **state)
+{
+	struct upstream_health *health = two_upstreams();
+	uint64_t now_ms = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 50; i++) {
+		now_ms += 100000;
+		upstream_failed(health, 0, now_ms);
+	}
+	assert_int_equal(choose(health, 0, now_ms + 29999), 1);
+	assert_int_equal(choose(health, 0, now_ms + 30000), 0);
+	upstream_health_free(health);
+}
+
+static void answer_in_time_ends_the_doubt(void **state)
+{
+	struct upstream_health *health = two_upstreams();
+
+	(void)state;
+	upstream_was_late(health, 0, 0);
+	upstream_answered(health, 0, 20, 100);
+	assert_int_equal(choose(health, 0, 100), 0);
+	upstream_health_free(health);
+}
+
+static void late_answer_does_not_end_the_doubt(void **state)
+{
+	struct upstream_health *health = two_upstreams();
+
+	(void)state;
+	upstream_was_late(health, 0, 800);
+	upstream_answered(health, 0, 900, 900);
+	assert_int_equal(choose(health, 0, 900), 1);
+	upstream_health_free(health);
+}
+
+/* ---- patience ---- */
+
+static void patience_follows_the_round_trip_within_bounds(void **state)
+{
+	struct upstream_health *health = two_upstreams();
+
+	(void)state;
+	assert_int_equal(upstream_patience_ms(health, 0), 800);
+	upstream_answered(health, 0, 1, 0);
+	assert_int_equal(upstream_patience_ms(health, 0), 200);
+	assert_int_equal(upstream_patience_ms(health, 1), 800);
+	upstream_answered(health, 1, 100, 0);
+	assert_int_equal(upstream_patience_ms(health, 1), 300);
+	for (unsigned i = 0; i < 50; i++)
+		upstream_answered(health, 1, 3000, 0);
+	assert_int_equal(upstream_patience_ms(health, 1), 1500);
+	upstream_health_free(health);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(addresses_stand_in_the_order_given),
+		cmocka_unit_test(own_addresses_are_left_out_and_said),
+		cmocka_unit_test(report_is_cut_at_its_capacity),
+		cmocka_unit_test(repeated_address_counts_once),
+		cmocka_unit_test(more_than_64_upstreams_are_left_out),
+		cmocka_unit_test(none_forwards_nothing),
+		cmocka_unit_test(file_brings_its_servers),
+		cmocka_unit_test(unreadable_file_is_reported),
+		cmocka_unit_test(lists_are_compared_by_what_they_hold),
+		cmocka_unit_test(list_lives_until_the_last_holder_drops_it),
+		cmocka_unit_test(first_of_the_list_is_asked_first),
+		cmocka_unit_test(longest_domain_wins),
+		cmocka_unit_test(name_no_upstream_is_meant_for_has_no_choice),
+		cmocka_unit_test(late_upstream_is_asked_after_the_others),
+		cmocka_unit_test(upstream_all_alone_is_always_asked),
+		cmocka_unit_test(one_question_a_second_probes_a_doubted_upstream),
+		cmocka_unit_test(doubt_doubles_while_it_is_confirmed),
+		cmocka_unit_test(many_late_at_once_count_as_one),
+		cmocka_unit_test(doubt_never_lasts_longer_than_30_s),
+		cmocka_unit_test(answer_in_time_ends_the_doubt),
+		cmocka_unit_test(late_answer_does_not_end_the_doubt),
+		cmocka_unit_test(patience_follows_the_round_trip_within_bounds),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
