@@ -121,10 +121,11 @@ unit: $(UNIT_TESTS) ## the unit tests, stopping at the first suite that fails
 integration: $(BUILD)/nomad-dns ## the real binary against a made-up Nomad and upstream
 	@NOMAD_DNS_BIN=$(abspath $(BUILD)/nomad-dns) PYTHON=$(PYTHON) sh tests/support/run_integration.sh $(INTEGRATION)
 
+ASAN := BUILD=build/asan CFLAGS="-O1 -g" EXTRA_CFLAGS="-U_FORTIFY_SOURCE $(SANITIZE)" EXTRA_LDFLAGS="$(SANITIZE)"
 asan: ## unit and integration tests under the address and undefined-behaviour sanitizers
-	@$(MAKE) --no-print-directory BUILD=build/asan CFLAGS="-O1 -g" \
-		EXTRA_CFLAGS="-U_FORTIFY_SOURCE $(SANITIZE)" EXTRA_LDFLAGS="$(SANITIZE)" all unit
-	@$(MAKE) --no-print-directory BUILD=build/asan integration
+	@$(MAKE) --no-print-directory $(ASAN) all
+	@$(MAKE) --no-print-directory $(ASAN) unit
+	@$(MAKE) --no-print-directory $(ASAN) integration
 
 FUZZ_SECONDS ?= 10
 fuzz: ## each parser's fuzz harness for FUZZ_SECONDS (10)
@@ -143,10 +144,11 @@ lint: ## the walls: format, warnings of both compilers, includes, lengths, banne
 format: ## clang-format everything in place
 	@$(CLANG_FORMAT) -i $(C_FILES)
 
+COVERAGE := BUILD=build/coverage CFLAGS="-O0 -g --coverage" EXTRA_CFLAGS="-U_FORTIFY_SOURCE" EXTRA_LDFLAGS="--coverage"
 coverage: ## lines of src/ that the tests reach
-	@$(MAKE) --no-print-directory BUILD=build/coverage CFLAGS="-O0 -g --coverage" EXTRA_CFLAGS="-U_FORTIFY_SOURCE" \
-		EXTRA_LDFLAGS="--coverage" all unit
-	@$(MAKE) --no-print-directory BUILD=build/coverage integration
+	@$(MAKE) --no-print-directory $(COVERAGE) all
+	@$(MAKE) --no-print-directory $(COVERAGE) unit
+	@$(MAKE) --no-print-directory $(COVERAGE) integration
 	@sh tests/support/coverage.sh build/coverage
 
 # ---- shipping ----
