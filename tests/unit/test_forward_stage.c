@@ -1,0 +1,967 @@
+/*
+ * The stage on a real loop, against scripted upstreams on loopback sockets of the same loop. A
+ * script has one letter per question that arrives; the last one repeats.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "config/config.h"
+#include "dns/name.h"
+#include "forward/forward_stage.h"
+
+#define PACKET_MAX 1500
+#define SEEN_MAX 64
+#define QUERIES_MAX 64
+#define PLENTY_MS 20000 /* a deadline that no test waits for */
+
+/* ---- the upstream ---- */
+
+struct fake {
+	uv_poll_t udp;
+	uv_poll_t tcp; /* listens */
+	uv_poll_t connection;
+	bool has_tcp, has_connection;
+	int udp_fd, tcp_fd, connection_fd;
+	struct addr addr;
+	const char *udp_script, *tcp_script;
+	unsigned udp_count, tcp_count;
+	struct seen { /* questions over UDP */
+		uint8_t packet[PACKET_MAX];
+		size_t length;
+		struct sockaddr_in from;
+	} seen[SEEN_MAX];
+};
+
+static uv_loop_t loop;
+
+static char step_of(const char *script, unsigned count)
+{
+	size_t length = strlen(script);
+
+	return script[count < length ? count : length - 1];
+}
+
+static bool has_opt(const uint8_t *query)
+{
+	return load_be16(query + 10) == 1;
+}
+
+/* The reply to a query: its question, `flags`, and an A record if `with_answer`. */
+static size_t write_reply(const uint8_t *query, size_t length, unsigned flags, bool with_answer,
+			  uint8_t out[PACKET_MAX])
+{
+	size_t end = DNS_HEADER_BYTES + name_length(query + DNS_HEADER_BYTES, length) + 4;
+
+	memcpy(out, query, end);
+	store_be16(out + 2, (uint16_t)(DNS_FLAG_QR | DNS_FLAG_RD | DNS_FLAG_RA | flags));
+	store_be16(out + 6, with_answer);
+	store_be16(out + 8, 0);
+	store_be16(out + 10, 0);
+	if (!with_answer)
+		return end;
+	memcpy(out + end, "\300\14\0\1\0\1\0\0\0\74\0\4\300\0\2\1", 16);
+	return end + 16;
+}
+
+static void send_to(const struct fake *fake, const struct seen *seen, const uint8_t *packet,
+		    size_t length)
+{
+	assert_int_equal(sendto(fake->udp_fd, packet, length, 0,
+				(const struct sockaddr *)&seen->from, sizeof(seen->from)),
+			 (ssize_t)length);
+}
+
+static void answer_udp(const struct fake *fake, const struct seen *seen, unsigned flags,
+		       bool with_answer)
+{
+	uint8_t out[PACKET_MAX];
+
+	send_to(fake, seen, out, write_reply(seen->packet, seen->length, flags, with_answer, out));
+}
+
+/* Everything but the right reply: other id, other question, no reply, cut, short, empty. */
+static void send_lies(const struct fake *fake, const struct seen *seen)
+{
+	uint8_t out[PACKET_MAX];
+	size_t length = write_reply(seen->packet, seen->length, 0, true, out);
+
+	out[0] ^= 1;
+	send_to(fake, seen, out, length);
+	out[0] ^= 1;
+	out[DNS_HEADER_BYTES + 1] ^= 1;
+	send_to(fake, seen, out, length);
+	out[DNS_HEADER_BYTES + 1] ^= 1;
+	out[2] &= 0x7f;
+	send_to(fake, seen, out, length);
+	out[2] |= 0x80;
+	send_to(fake, seen, out, length - 1);
+	send_to(fake, seen, out, 3);
+	send_to(fake, seen, out, 0);
+}
+
+static void follow_udp_script(struct fake *fake, const struct seen *seen)
+{
+	switch (step_of(fake->udp_script, fake->udp_count++)) {
+	case 'a':
+		answer_udp(fake, seen, DNS_FLAG_AD | DNS_FLAG_AA, true);
+		break;
+	case 'n':
+		answer_udp(fake, seen, DNS_NXDOMAIN, false);
+		break;
+	case 's':
+		answer_udp(fake, seen, DNS_SERVFAIL, false);
+		break;
+	case 'r':
+		answer_udp(fake, seen, DNS_REFUSED, false);
+		break;
+	case 't':
+		answer_udp(fake, seen, DNS_FLAG_TC, false);
+		break;
+	case 'l':
+		send_lies(fake, seen);
+		answer_udp(fake, seen, 0, true);
+		break;
+	case 'f': /* knows no EDNS */
+		if (has_opt(seen->packet))
+			answer_udp(fake, seen, DNS_FORMERR, false);
+		else
+			answer_udp(fake, seen, 0, true);
+		break;
+	case '1': /* answers the first question, late */
+		answer_udp(fake, &fake->seen[0], 0, true);
+		break;
+	case '-':
+		break;
+	default:
+		fail();
+	}
+}
+
+static void on_udp(uv_poll_t *poll, int status, int events)
+{
+	struct fake *fake = poll->data;
+	struct seen *seen = &fake->seen[fake->udp_count % SEEN_MAX];
+	socklen_t from_length = sizeof(seen->from);
+	ssize_t length;
+
+	(void)status;
+	(void)events;
+	length = recvfrom(fake->udp_fd, seen->packet, sizeof(seen->packet), 0,
+			  (struct sockaddr *)&seen->from, &from_length);
+	if (length < 0)
+		return; /* the asker's socket was closed: an ICMP error of ours */
+	seen->length = (size_t)length;
+	follow_udp_script(fake, seen);
+}
+
+static void on_connection_closed(uv_handle_t *handle)
+{
+	struct fake *fake = handle->data;
+
+	fake->has_connection = false;
+}
+
+static void hang_up(struct fake *fake)
+{
+	uv_close((uv_handle_t *)&fake->connection, on_connection_closed);
+	close(fake->connection_fd);
+}
+
+static void on_stream(uv_poll_t *poll, int status, int events)
+{
+	struct fake *fake = poll->data;
+	uint8_t in[PACKET_MAX], out[PACKET_MAX + 2];
+	ssize_t length = read(fake->connection_fd, in, sizeof(in));
+	size_t written;
+
+	(void)status;
+	(void)events;
+	if (length <= 2) {
+		hang_up(fake);
+		return;
+	}
+	assert_int_equal(load_be16(in), length - 2);
+	written = write_reply(in + 2, (size_t)length - 2, 0, true, out + 2);
+	store_be16(out, (uint16_t)written);
+	switch (step_of(fake->tcp_script, fake->tcp_count++)) {
+	case 'a': /* in two pieces, so that it has to be put together */
+		assert_int_equal(write(fake->connection_fd, out, 1), 1);
+		assert_int_equal(write(fake->connection_fd, out + 1, written + 1), written + 1);
+		break;
+	case 'h': /* half of it */
+		assert_int_equal(write(fake->connection_fd, out, written), written);
+		hang_up(fake);
+		break;
+	case 'c':
+		hang_up(fake);
+		break;
+	case 's':
+		store_be16(out + 4, DNS_FLAG_QR | DNS_SERVFAIL);
+		assert_int_equal(write(fake->connection_fd, out, written + 2), written + 2);
+		break;
+	case 'l': /* another id */
+		out[2] ^= 1;
+		assert_int_equal(write(fake->connection_fd, out, written + 2), written + 2);
+		break;
+	case '-':
+		break;
+	default:
+		fail();
+	}
+}
+
+static void on_listen(uv_poll_t *poll, int status, int events)
+{
+	struct fake *fake = poll->data;
+	int fd = accept(fake->tcp_fd, NULL, NULL);
+
+	(void)status;
+	(void)events;
+	assert_true(fd >= 0);
+	if (fake->has_connection) { /* one at a time is all that the tests need */
+		close(fd);
+		return;
+	}
+	fake->connection_fd = fd;
+	fake->has_connection = true;
+	fake->connection.data = fake;
+	uv_poll_init(&loop, &fake->connection, fd);
+	uv_poll_start(&fake->connection, UV_READABLE, on_stream);
+}
+
+/* A UDP and, unless `tcp_script` is NULL, a TCP socket with one port, the kernel's choice. */
+static void fake_open(struct fake *fake, const char *udp_script, const char *tcp_script)
+{
+	struct sockaddr_in where = { .sin_family = AF_INET,
+				     .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t length = sizeof(where);
+
+	memset(fake, 0, sizeof(*fake));
+	fake->udp_script = udp_script;
+	fake->tcp_script = tcp_script;
+	fake->has_tcp = tcp_script != NULL;
+	for (;;) {
+		where.sin_port = 0;
+		fake->udp_fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+		assert_int_equal(bind(fake->udp_fd, (struct sockaddr *)&where, length), 0);
+		getsockname(fake->udp_fd, (struct sockaddr *)&where, &length);
+		if (!fake->has_tcp)
+			break;
+		fake->tcp_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		if (bind(fake->tcp_fd, (struct sockaddr *)&where, length) == 0)
+			break;
+		close(fake->tcp_fd);
+		close(fake->udp_fd);
+	}
+	addr_from_socket((struct sockaddr *)&where, &fake->addr);
+	fake->udp.data = fake->tcp.data = fake;
+	uv_poll_init(&loop, &fake->udp, fake->udp_fd);
+	uv_poll_start(&fake->udp, UV_READABLE, on_udp);
+	if (fake->has_tcp) {
+		assert_int_equal(listen(fake->tcp_fd, 8), 0);
+		uv_poll_init(&loop, &fake->tcp, fake->tcp_fd);
+		uv_poll_start(&fake->tcp, UV_READABLE, on_listen);
+	}
+}
+
+static void fake_close(struct fake *fake)
+{
+	uv_close((uv_handle_t *)&fake->udp, NULL);
+	close(fake->udp_fd);
+	if (fake->has_tcp) {
+		uv_close((uv_handle_t *)&fake->tcp, NULL);
+		close(fake->tcp_fd);
+	}
+	if (fake->has_connection && !uv_is_closing((uv_handle_t *)&fake->connection))
+		hang_up(fake);
+}
+
+/* An address where nobody listens: the kernel answers with ICMP. */
+static struct addr dead_address(void)
+{
+	struct sockaddr_in where = { .sin_family = AF_INET,
+				     .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t length = sizeof(where);
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	struct addr addr;
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&where, length), 0);
+	getsockname(fd, (struct sockaddr *)&where, &length);
+	close(fd);
+	addr_from_socket((struct sockaddr *)&where, &addr);
+	return addr;
+}
+
+/* ---- the stage and who waits ---- */
+
+static struct metrics metrics;
+static struct forward_stage *stage;
+static struct query queries[QUERIES_MAX];
+static struct fake first, second;
+
+static struct {
+	unsigned replies, waiters, failures, ends, closed;
+	struct image *image; /* of the last reply */
+	uint16_t ede;
+	struct query *last;
+} got;
+
+static void on_reply(void *arg, const struct question *question, struct reply *reply)
+{
+	(void)arg;
+	assert_true(question->name_length > 0);
+	if (!reply)
+		return;
+	got.replies++;
+	free(got.image);
+	got.image = reply->image;
+}
+
+static void on_waiter(void *arg, struct query *query)
+{
+	(void)arg;
+	got.waiters++;
+	got.last = query;
+}
+
+static void on_failed(void *arg, struct query *query, uint16_t ede, const char *ede_text)
+{
+	(void)arg;
+	assert_non_null(ede_text);
+	got.failures++;
+	got.ede = ede;
+	got.last = query;
+}
+
+static void on_end(void *arg)
+{
+	(void)arg;
+	got.ends++;
+}
+
+static void on_closed(void *arg)
+{
+	(void)arg;
+	got.closed++;
+}
+
+static void set_upstreams(const struct addr *addresses, size_t count)
+{
+	struct config_forward forward[4];
+	struct config config = { .forward = forward, .forward_count = count };
+	struct upstream_list *list;
+
+	for (size_t i = 0; i < count; i++)
+		forward[i] = (struct config_forward){ .kind = CONFIG_FORWARD_ADDRESS,
+						      .address = addresses[i] };
+	list = upstream_list_new(&config, NULL, 0);
+	forward_stage_set_upstreams(stage, list);
+	upstream_list_drop(list);
+}
+
+static int set_up(void **state)
+{
+	struct forward_doors doors = { .loop = &loop,
+				       .metrics = &metrics,
+				       .on_reply = on_reply,
+				       .on_waiter = on_waiter,
+				       .on_failed = on_failed,
+				       .on_end = on_end };
+	struct config config = { 0 };
+
+	(void)state;
+	memset(&metrics, 0, sizeof(metrics));
+	memset(&got, 0, sizeof(got));
+	memset(queries, 0, sizeof(queries));
+	uv_loop_init(&loop);
+	stage = forward_stage_open(&doors, &config);
+	return stage ? 0 : -1;
+}
+
+/* Every test ends here: nothing may be left in the loop. */
+static int tear_down(void **state)
+{
+	(void)state;
+	if (!got.closed)
+		forward_stage_close(stage, on_closed, NULL);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	free(got.image);
+	return got.closed == 1 && uv_loop_close(&loop) == 0 ? 0 : -1;
+}
+
+static struct query *prepare(unsigned index, const char *text, uint64_t wait_ms)
+{
+	struct query *query = &queries[index];
+	struct question *question = &query->question;
+
+	query->deadline_ms = clock_now_ms() + wait_ms;
+	list_init(&query->by_cause);
+	question->type = DNS_TYPE_A;
+	question->qclass = DNS_CLASS_IN;
+	question->name_length = (uint8_t)name_parse(text, question->name);
+	name_fold(question->name, question->name_length, question->folded);
+	return query;
+}
+
+static void wait_for(struct query *query)
+{
+	struct answer answer;
+
+	assert_int_equal(forward_stage_ask(stage, query, clock_now_ms(), &answer), VERDICT_PENDING);
+	assert_int_equal(forward_stage_wait(stage, query, clock_now_ms(), &answer),
+			 VERDICT_PENDING);
+}
+
+static void ask(unsigned index, const char *text, uint64_t wait_ms)
+{
+	wait_for(prepare(index, text, wait_ms));
+}
+
+static void run_until_ends(unsigned count)
+{
+	while (got.ends < count)
+		uv_run(&loop, UV_RUN_ONCE);
+}
+
+static uint64_t counted(enum metric metric)
+{
+	return metrics.value[metric];
+}
+
+/* ---- one exchange ---- */
+
+static void answer_reaches_the_query_that_waits(void **state)
+{
+	(void)state;
+	fake_open(&first, "a", NULL);
+	set_upstreams(&first.addr, 1);
+	ask(0, "www.example", PLENTY_MS);
+	run_until_ends(1);
+	assert_int_equal(got.replies, 1);
+	assert_int_equal(got.waiters, 1);
+	assert_ptr_equal(got.last, &queries[0]);
+	assert_int_equal(got.image->answer_count, 1);
+	assert_int_equal(counted(METRIC_UPSTREAM_QUERIES_UDP), 1);
+	fake_close(&first);
+}
+
+static void identical_questions_share_one_exchange(void **state)
+{
+	(void)state;
+	fake_open(&first, "a", NULL);
+	set_upstreams(&first.addr, 1);
+	for (unsigned i = 0; i < 50; i++)
+		ask(i, i % 2 ? "WWW.example" : "www.Example", PLENTY_MS);
+	run_until_ends(1);
+	assert_int_equal(first.udp_count, 1);
+	assert_int_equal(got.replies, 1);
+	assert_int_equal(got.waiters, 50);
+	assert_int_equal(counted(METRIC_UPSTREAM_COALESCED), 49);
+	fake_close(&first);
+}
+
+static void questions_that_differ_in_do_or_cd_do_not(void **state)
+{
+	(void)state;
+	fake_open(&first, "a", NULL);
+	set_upstreams(&first.addr, 1);
+	ask(0, "www.example", PLENTY_MS);
+	prepare(1, "www.example", PLENTY_MS)->question.has_do = true;
+	wait_for(&queries[1]);
+	prepare(2, "www.example", PLENTY_MS)->question.flags = DNS_FLAG_CD;
+	wait_for(&queries[2]);
+	run_until_ends(3);
+	assert_int_equal(first.udp_count, 3);
+	assert_int_equal(got.waiters, 3);
+	fake_close(&first);
+}
+
+static void question_upstream_says_what_the_client_said(void **state)
+{
+	const uint8_t *packet = first.seen[0].packet;
+	size_t end = DNS_HEADER_BYTES + 13 + 4;
+
+	(void)state;
+	fake_open(&first, "a", NULL);
+	set_upstreams(&first.addr, 1);
+	prepare(0, "www.example", PLENTY_MS)->question.has_do = true;
+	queries[0].question.flags = DNS_FLAG_CD; /* RD clear: asked with RD all the same */
+	wait_for(&queries[0]);
+	run_until_ends(1);
+	assert_int_equal(load_be16(packet + 2), DNS_FLAG_RD | DNS_FLAG_CD | DNS_FLAG_AD);
+	assert_int_equal(first.seen[0].length, end + 11);
+	assert_int_equal(load_be16(packet + end + 3), DNS_UDP_EDNS_MAX);
+	assert_int_equal(load_be16(packet + end + 7), 0x8000);
+	fake_close(&first);
+}
+
+static void ports_and_ids_are_not_reused(void **state)
+{
+	unsigned same_ports = 0, same_ids = 0;
+	char text[32];
+
+	(void)state;
+	fake_open(&first, "a", NULL);
+	set_upstreams(&first.addr, 1);
+	for (unsigned i = 0; i < 40; i++) {
+		snprintf(text, sizeof(text), "n%u.example", i);
+		ask(i, text, PLENTY_MS);
+	}
+	run_until_ends(40);
+	for (unsigned i = 0; i < 40; i++) {
+		assert_true(ntohs(first.seen[i].from.sin_port) >= 1024);
+		for (unsigned k = 0; k < i; k++) {
+			same_ports += first.seen[i].from.sin_port == first.seen[k].from.sin_port;
+			same_ids +=
+				load_be16(first.seen[i].packet) == load_be16(first.seen[k].packet);
+		}
+	}
+	/* By chance, 780 pairs out of 64,512: three equal ones happen once in a few million. */
+	assert_true(same_ports < 3);
+	assert_true(same_ids < 3);
+	fake_close(&first);
+}
+
+static void ad_of_a_loopback_upstream_is_kept(void **state)
+{
+	(void)state;
+	fake_open(&first, "a", NULL);
+	set_upstreams(&first.addr, 1);
+	ask(0, "www.example", PLENTY_MS);
+	run_until_ends(1);
+	assert_int_equal(got.image->flags, DNS_FLAG_AD);
+	fake_close(&first);
+}
+
+static void lost_packet_is_sent_again(void **state)
+{
+	(void)state;
+	fake_open(&first, "-a", NULL);
+	set_upstreams(&first.addr, 1);
+	ask(0, "www.example", 1000);
+	run_until_ends(1);
+	assert_int_equal(got.waiters, 1);
+	assert_int_equal(first.udp_count, 2);
+	assert_int_equal(counted(METRIC_UPSTREAM_TIMEOUTS), 1);
+	fake_close(&first);
+}
+
+static void late_answer_to_the_first_packet_counts(void **state)
+{
+	(void)state;
+	fake_open(&first, "-1", NULL);
+	set_upstreams(&first.addr, 1);
+	ask(0, "www.example", 1000);
+	run_until_ends(1);
+	assert_int_equal(got.waiters, 1);
+	assert_int_equal(got.failures, 0);
+	fake_close(&first);
+}
+
+static void lies_are_ignored_and_counted(void **state)
+{
+	(void)state;
+	fake_open(&first, "l", NULL);
+	set_upstreams(&first.addr, 1);
+	ask(0, "www.example", PLENTY_MS);
+	run_until_ends(1);
+	assert_int_equal(got.waiters, 1);
+	assert_int_equal(got.image->answer_count, 1);
+	assert_int_equal(first.udp_count, 1);
+	assert_int_equal(counted(METRIC_UPSTREAM_REPLIES_BAD), 6);
+	fake_close(&first);
+}
+
+static void silence_fails_at_the_deadline(void **state)
+{
+	(void)state;
+	fake_open(&first, "-", "-");
+	set_upstreams(&first.addr, 1);
+	ask(0, "www.example", 600);
+	run_until_ends(1);
+	assert_int_equal(got.failures, 1);
+	assert_int_equal(got.replies, 0);
+	assert_int_equal(got.ede, DNS_EDE_NO_REACHABLE_AUTHORITY);
+	assert_int_equal(first.udp_count, 3);
+	assert_true(clock_now_ms() >= queries[0].deadline_ms);
+	assert_int_equal(counted(METRIC_UPSTREAM_FAILED), 1);
+	fake_close(&first);
+}
+
+static void three_lost_packets_are_followed_by_tcp(void **state)
+{
+	(void)state;
+	fake_open(&first, "-", "a");
+	set_upstreams(&first.addr, 1);
+	ask(0, "www.example", 1000);
+	run_until_ends(1);
+	assert_int_equal(got.waiters, 1);
+	assert_int_equal(first.udp_count, 3);
+	assert_int_equal(counted(METRIC_UPSTREAM_QUERIES_TCP), 1);
+	fake_close(&first);
+}
+
+static void edns_is_left_out_when_it_is_refused(void **state)
+{
+	(void)state;
+	fake_open(&first, "f", NULL);
+	set_upstreams(&first.addr, 1);
+	ask(0, "www.example", PLENTY_MS);
+	run_until_ends(1);
+	assert_int_equal(got.image->rcode, DNS_NOERROR);
+	assert_int_equal(first.udp_count, 2);
+	assert_false(has_opt(first.seen[1].packet));
+	fake_close(&first);
+}
+
+/* ---- two upstreams ---- */
+
+static void open_two(const char *first_udp, const char *first_tcp, const char *second_udp,
+		     const char *second_tcp)
+{
+	struct addr both[2];
+
+	fake_open(&first, first_udp, first_tcp);
+	fake_open(&second, second_udp, second_tcp);
+	both[0] = first.addr;
+	both[1] = second.addr;
+	set_upstreams(both, 2);
+}
+
+static void close_two(void)
+{
+	fake_close(&first);
+	fake_close(&second);
+}
+
+static void servfail_goes_to_the_next_upstream(void **state)
+{
+	(void)state;
+	open_two("s", NULL, "a", NULL);
+	ask(0, "www.example", PLENTY_MS);
+	run_until_ends(1);
+	assert_int_equal(got.image->rcode, DNS_NOERROR);
+	assert_int_equal(first.udp_count, 1);
+	assert_int_equal(second.udp_count, 1);
+	close_two();
+}
+
+static void last_refusal_is_passed_on(void **state)
+{
+	(void)state;
+	open_two("s", NULL, "r", NULL);
+	ask(0, "www.example", PLENTY_MS);
+	run_until_ends(1);
+	assert_int_equal(got.waiters, 1);
+	assert_int_equal(got.image->rcode, DNS_REFUSED);
+	assert_int_equal(first.udp_count, 1);
+	assert_int_equal(second.udp_count, 1);
+	close_two();
+}
+
+static void nxdomain_is_an_answer(void **state)
+{
+	(void)state;
+	open_two("n", NULL, "a", NULL);
+	ask(0, "www.example", PLENTY_MS);
+	run_until_ends(1);
+	assert_int_equal(got.image->rcode, DNS_NXDOMAIN);
+	assert_int_equal(second.udp_count, 0);
+	close_two();
+}
+
+static void silent_upstream_is_avoided_afterwards(void **state)
+{
+	(void)state;
+	open_two("-", NULL, "a", NULL);
+	ask(0, "www.example", 2000);
+	run_until_ends(1);
+	assert_int_equal(first.udp_count, 1);
+	ask(1, "other.example", PLENTY_MS);
+	run_until_ends(2);
+	assert_int_equal(got.waiters, 2);
+	assert_int_equal(first.udp_count, 1);
+	assert_int_equal(second.udp_count, 2);
+	close_two();
+}
+
+static void dead_upstream_is_passed_over_at_once(void **state)
+{
+	struct addr both[2];
+
+	(void)state;
+	fake_open(&first, "a", NULL);
+	both[0] = dead_address();
+	both[1] = first.addr;
+	set_upstreams(both, 2);
+	ask(0, "www.example", PLENTY_MS);
+	run_until_ends(1);
+	assert_int_equal(got.waiters, 1);
+	assert_int_equal(counted(METRIC_UPSTREAM_TIMEOUTS), 0);
+	fake_close(&first);
+}
+
+static void all_dead_is_a_network_error_before_the_deadline(void **state)
+{
+	struct addr dead = dead_address();
+
+	(void)state;
+	set_upstreams(&dead, 1);
+	ask(0, "www.example", PLENTY_MS);
+	run_until_ends(1);
+	assert_int_equal(got.failures, 1);
+	assert_int_equal(got.ede, DNS_EDE_NETWORK_ERROR);
+	assert_true(clock_now_ms() < queries[0].deadline_ms);
+}
+
+/* ---- TCP ---- */
+
+static void truncated_reply_is_fetched_over_tcp(void **state)
+{
+	(void)state;
+	open_two("t", "a", "a", "a");
+	ask(0, "www.example", PLENTY_MS);
+	run_until_ends(1);
+	assert_int_equal(got.image->answer_count, 1);
+	assert_int_equal(first.tcp_count, 1);
+	assert_int_equal(second.udp_count + second.tcp_count, 0);
+	close_two();
+}
+
+/* The first upstream truncates, and its TCP fails by this script. */
+static void expect_answer_from_the_second(const char *tcp_script)
+{
+	open_two("t", tcp_script, "-", "a");
+	ask(0, "www.example", PLENTY_MS);
+	run_until_ends(1);
+	assert_int_equal(got.waiters, 1);
+	assert_int_equal(got.image->rcode, DNS_NOERROR);
+	assert_int_equal(second.udp_count, 0);
+	assert_int_equal(second.tcp_count, 1);
+	close_two();
+}
+
+static void refused_tcp_goes_to_the_next_upstream(void **state)
+{
+	(void)state;
+	expect_answer_from_the_second(NULL);
+}
+
+static void closed_tcp_goes_to_the_next_upstream(void **state)
+{
+	(void)state;
+	expect_answer_from_the_second("c");
+}
+
+static void half_a_message_goes_to_the_next_upstream(void **state)
+{
+	(void)state;
+	expect_answer_from_the_second("h");
+}
+
+static void bad_reply_over_tcp_goes_to_the_next_upstream(void **state)
+{
+	(void)state;
+	expect_answer_from_the_second("l");
+}
+
+static void servfail_over_tcp_goes_to_the_next_upstream(void **state)
+{
+	(void)state;
+	expect_answer_from_the_second("s");
+}
+
+static void silent_tcp_goes_to_the_next_upstream(void **state)
+{
+	(void)state;
+	expect_answer_from_the_second("-");
+}
+
+static void truncated_everywhere_without_tcp_fails(void **state)
+{
+	(void)state;
+	open_two("t", "c", "t", "h");
+	ask(0, "www.example", PLENTY_MS);
+	run_until_ends(1);
+	assert_int_equal(got.failures, 1);
+	assert_int_equal(got.ede, DNS_EDE_NETWORK_ERROR);
+	close_two();
+}
+
+/* ---- the stage ---- */
+
+static void query_that_vanished_is_not_called_and_the_reply_is_kept(void **state)
+{
+	(void)state;
+	fake_open(&first, "a", NULL);
+	set_upstreams(&first.addr, 1);
+	ask(0, "www.example", PLENTY_MS);
+	ask(1, "www.example", PLENTY_MS);
+	list_remove(&queries[0].by_cause);
+	list_remove(&queries[1].by_cause);
+	memset(queries, 0xaa, sizeof(queries));
+	run_until_ends(1);
+	assert_int_equal(got.waiters, 0);
+	assert_int_equal(got.replies, 1);
+	fake_close(&first);
+}
+
+static void failure_is_remembered_for_a_moment(void **state)
+{
+	struct answer answer;
+
+	(void)state;
+	fake_open(&first, "s", NULL);
+	set_upstreams(&first.addr, 1);
+	ask(0, "www.example", PLENTY_MS);
+	run_until_ends(1);
+	prepare(1, "www.example", PLENTY_MS);
+	assert_int_equal(forward_stage_ask(stage, &queries[1], clock_now_ms(), &answer),
+			 VERDICT_FAILED);
+	assert_int_equal(answer.rcode, DNS_SERVFAIL);
+	assert_int_equal(answer.ede, DNS_EDE_CACHED_ERROR);
+	assert_int_equal(forward_stage_ask(stage, &queries[1], clock_now_ms() + 1000, &answer),
+			 VERDICT_PENDING);
+	prepare(2, "other.example", PLENTY_MS);
+	assert_int_equal(forward_stage_ask(stage, &queries[2], clock_now_ms(), &answer),
+			 VERDICT_PENDING);
+	fake_close(&first);
+}
+
+static void without_upstreams_a_question_fails(void **state)
+{
+	struct answer answer;
+
+	(void)state;
+	prepare(0, "www.example", PLENTY_MS);
+	assert_int_equal(forward_stage_ask(stage, &queries[0], 0, &answer), VERDICT_FAILED);
+	set_upstreams(NULL, 0);
+	assert_int_equal(forward_stage_ask(stage, &queries[0], 0, &answer), VERDICT_FAILED);
+	assert_int_equal(answer.rcode, DNS_SERVFAIL);
+	assert_int_equal(answer.ede, DNS_EDE_NO_REACHABLE_AUTHORITY);
+}
+
+static void forward_none_refuses(void **state)
+{
+	struct config_forward forward = { .kind = CONFIG_FORWARD_NONE };
+	struct config config = { .forward = &forward, .forward_count = 1 };
+	struct upstream_list *list = upstream_list_new(&config, NULL, 0);
+	struct answer answer;
+
+	(void)state;
+	forward_stage_set_upstreams(stage, list);
+	upstream_list_drop(list);
+	prepare(0, "www.example", PLENTY_MS);
+	assert_int_equal(forward_stage_ask(stage, &queries[0], 0, &answer), VERDICT_ANSWERED);
+	assert_int_equal(answer.rcode, DNS_REFUSED);
+	assert_true(answer.no_recursion);
+}
+
+static void exchange_ends_with_the_upstreams_it_began_with(void **state)
+{
+	(void)state;
+	fake_open(&first, "-a", NULL);
+	fake_open(&second, "a", NULL);
+	set_upstreams(&first.addr, 1);
+	ask(0, "www.example", 1000);
+	set_upstreams(&second.addr, 1);
+	run_until_ends(1);
+	assert_int_equal(got.waiters, 1);
+	assert_int_equal(first.udp_count, 2);
+	assert_int_equal(second.udp_count, 0);
+	ask(1, "other.example", PLENTY_MS);
+	run_until_ends(2);
+	assert_int_equal(second.udp_count, 1);
+	close_two();
+}
+
+static void close_ends_what_is_under_way_without_a_word(void **state)
+{
+	(void)state;
+	open_two("-", "-", "t", "-");
+	ask(0, "www.example", PLENTY_MS);
+	ask(1, "www.example", PLENTY_MS);
+	ask(2, "other.example", PLENTY_MS);
+	while (first.udp_count < 2)
+		uv_run(&loop, UV_RUN_ONCE);
+	forward_stage_close(stage, on_closed, NULL);
+	assert_int_equal(got.closed, 0);
+	assert_true(list_is_empty(&queries[0].by_cause));
+	close_two();
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(got.closed, 1);
+	assert_int_equal(got.ends, 0);
+}
+
+static void close_in_the_middle_of_tcp_leaves_nothing(void **state)
+{
+	(void)state;
+	fake_open(&first, "t", "-");
+	set_upstreams(&first.addr, 1);
+	ask(0, "www.example", PLENTY_MS);
+	while (first.tcp_count < 1)
+		uv_run(&loop, UV_RUN_ONCE);
+	forward_stage_close(stage, on_closed, NULL);
+	fake_close(&first);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(got.closed, 1);
+	assert_int_equal(got.ends, 0);
+}
+
+#define loop_test(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		loop_test(answer_reaches_the_query_that_waits),
+		loop_test(identical_questions_share_one_exchange),
+		loop_test(questions_that_differ_in_do_or_cd_do_not),
+		loop_test(question_upstream_says_what_the_client_said),
+		loop_test(ports_and_ids_are_not_reused),
+		loop_test(ad_of_a_loopback_upstream_is_kept),
+		loop_test(lost_packet_is_sent_again),
+		loop_test(late_answer_to_the_first_packet_counts),
+		loop_test(lies_are_ignored_and_counted),
+		loop_test(silence_fails_at_the_deadline),
+		loop_test(three_lost_packets_are_followed_by_tcp),
+		loop_test(edns_is_left_out_when_it_is_refused),
+		loop_test(servfail_goes_to_the_next_upstream),
+		loop_test(last_refusal_is_passed_on),
+		loop_test(nxdomain_is_an_answer),
+		loop_test(silent_upstream_is_avoided_afterwards),
+		loop_test(dead_upstream_is_passed_over_at_once),
+		loop_test(all_dead_is_a_network_error_before_the_deadline),
+		loop_test(truncated_reply_is_fetched_over_tcp),
+		loop_test(refused_tcp_goes_to_the_next_upstream),
+		loop_test(closed_tcp_goes_to_the_next_upstream),
+		loop_test(half_a_message_goes_to_the_next_upstream),
+		loop_test(bad_reply_over_tcp_goes_to_the_next_upstream),
+		loop_test(servfail_over_tcp_goes_to_the_next_upstream),
+		loop_test(silent_tcp_goes_to_the_next_upstream),
+		loop_test(truncated_everywhere_without_tcp_fails),
+		loop_test(query_that_vanished_is_not_called_and_the_reply_is_kept),
+		loop_test(failure_is_remembered_for_a_moment),
+		loop_test(without_upstreams_a_question_fails),
+		loop_test(forward_none_refuses),
+		loop_test(exchange_ends_with_the_upstreams_it_began_with),
+		loop_test(close_ends_what_is_under_way_without_a_word),
+		loop_test(close_in_the_middle_of_tcp_leaves_nothing),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
