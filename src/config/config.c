@@ -82,8 +82,10 @@ void config_restart_differences(const struct config *now, const struct config *n
 			continue;
 		length = str_format(out + used, capacity - used, "%s%s", used > 0 ? ", " : "",
 				    option_rows[i].name);
-		if (length < 0)
+		if (length < 0) {
+			out[used] = '\0';
 			return;
+		}
 		used += (size_t)length;
 	}
 }

@@ -1,0 +1,174 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "load_config.h"
+
+static void listen_takes_port_53_if_none_is_given(void **state)
+{
+	struct config *config =
+		load_well("--listen=127.0.0.2 --listen=::1 --listen=[::1]:5353", "", NULL);
+
+	(void)state;
+	assert_addr(&config->listen[0], "127.0.0.2:53");
+	assert_addr(&config->listen[1], "[::1]:53");
+	assert_addr(&config->listen[2], "[::1]:5353");
+	config_drop(config);
+}
+
+static void same_value_twice_is_an_error(void **state)
+{
+	(void)state;
+	assert_flag_fails("--listen=127.0.0.1:53 --listen=127.0.0.1", "given twice");
+	assert_flag_fails("--zone=nomad --zone=NOMAD.", "given twice");
+	assert_flag_fails("--namespace=a --namespace=a", "given twice");
+	assert_null(load("", "", "ttl = 1s\nttl = 2s\n"));
+	assert_problem(78, "nomad-dns.conf:2) is given twice");
+}
+
+static void lists_have_a_ceiling(void **state)
+{
+	char text[8192] = "namespace = [";
+	size_t length = strlen(text);
+
+	(void)state;
+	for (int i = 0; i < 257; i++)
+		length += (size_t)snprintf(text + length, sizeof(text) - length, "n%d,", i);
+	snprintf(text + length, sizeof(text) - length, "]");
+	assert_null(load("", "", text));
+	assert_problem(78, "too many");
+}
+
+static void forward_has_four_forms(void **state)
+{
+	struct config *config = load_well("--forward=192.0.2.1 --forward=[2001:db8::1]:5353 "
+					  "--forward=/run/resolv.conf "
+					  "--forward=Consul=127.0.0.1:8600",
+					  "", NULL);
+
+	(void)state;
+	assert_int_equal(config->forward_count, 4);
+	assert_int_equal(config->forward[0].kind, CONFIG_FORWARD_ADDRESS);
+	assert_addr(&config->forward[0].address, "192.0.2.1:53");
+	assert_addr(&config->forward[1].address, "[2001:db8::1]:5353");
+	assert_int_equal(config->forward[2].kind, CONFIG_FORWARD_FILE);
+	assert_string_equal(config->forward[2].path, "/run/resolv.conf");
+	assert_int_equal(config->forward[2].domain_length, 0);
+	assert_name(config->forward[3].domain, "consul");
+	assert_int_equal(config->forward[3].domain_length, 8);
+	assert_addr(&config->forward[3].address, "127.0.0.1:8600");
+	config_drop(config);
+}
+
+static void single_domains_leave_the_rest_where_it_went(void **state)
+{
+	struct config *config = load_well("--forward=consul=127.0.0.1:8600", "", NULL);
+
+	(void)state;
+	assert_int_equal(config->forward_count, 2);
+	assert_int_equal(config->forward[1].kind, CONFIG_FORWARD_FILE);
+	assert_string_equal(config->forward[1].path, "/etc/resolv.conf");
+	config_drop(config);
+}
+
+static void none_forwards_nothing_and_stands_alone(void **state)
+{
+	struct config *config =
+		load_well("--forward=none --forward=consul=127.0.0.1:8600", "", NULL);
+
+	(void)state;
+	assert_int_equal(config->forward_count, 2);
+	assert_int_equal(config->forward[0].kind, CONFIG_FORWARD_NONE);
+	config_drop(config);
+	assert_flag_fails("--forward=none --forward=192.0.2.1", "none and something else");
+	assert_flag_fails("--forward=192.0.2.1 --forward=none", "none and something else");
+}
+
+static void forward_over_tls_is_said_to_be_missing(void **state)
+{
+	(void)state;
+	assert_flag_fails("--forward=tls://192.0.2.1", "not supported");
+}
+
+static void nomad_address_keeps_scheme_user_and_port_and_drops_the_path(void **state)
+{
+	static const struct {
+		const char *text, *address;
+	} cases[] = {
+		{ "HTTP://nomad.example", "http://nomad.example" },
+		{ "https://u:p@nomad.example:4646/v1/", "https://u:p@nomad.example:4646" },
+		{ "http://[2001:db8::1]:4646", "http://[2001:db8::1]:4646" },
+		{ "http://192.0.2.1/", "http://192.0.2.1" },
+		{ "http://nomad_client:4646", "http://nomad_client:4646" },
+		{ "unix:///run/api.sock", "unix:///run/api.sock" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		char flag[128];
+		struct config *config;
+
+		snprintf(flag, sizeof(flag), "--nomad-address=%s", cases[i].text);
+		config = load_well(flag, "", NULL);
+		assert_string_equal(config->nomad_address[0], cases[i].address);
+		config_drop(config);
+	}
+}
+
+static void userinfo_is_never_printed(void **state)
+{
+	struct config *config = load_well("--nomad-address=http://user:secret@h:4646", "", NULL);
+
+	(void)state;
+	assert_null(strstr(config->origin_text, "secret"));
+	assert_prints(config, "nomad-address = [\"http://***@h:4646\"]  # flag --nomad-address\n");
+	config_drop(config);
+	assert_flag_fails("--nomad-address=http://user:secret@h:x", "***@h:x");
+	assert_null(strstr(problem.text, "secret"));
+	assert_flag_fails("--nomad-address=http://user:sec/ret@h", "***@h");
+	assert_null(strstr(problem.text, "sec/"));
+	assert_flag_fails("--nomad-address=user:secret@h:1", "***@h:1");
+	assert_null(strstr(problem.text, "secret"));
+}
+
+static void given_allow_is_no_default(void **state)
+{
+	struct config *config = load_well("--allow=0.0.0.0/0", "", NULL);
+
+	(void)state;
+	assert_false(config->allow_is_default);
+	assert_int_equal(config->allow_count, 1);
+	config_drop(config);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(listen_takes_port_53_if_none_is_given,
+						make_directory, remove_directory),
+		cmocka_unit_test_setup_teardown(same_value_twice_is_an_error, make_directory,
+						remove_directory),
+		cmocka_unit_test_setup_teardown(lists_have_a_ceiling, make_directory,
+						remove_directory),
+		cmocka_unit_test_setup_teardown(forward_has_four_forms, make_directory,
+						remove_directory),
+		cmocka_unit_test_setup_teardown(single_domains_leave_the_rest_where_it_went,
+						make_directory, remove_directory),
+		cmocka_unit_test_setup_teardown(none_forwards_nothing_and_stands_alone,
+						make_directory, remove_directory),
+		cmocka_unit_test_setup_teardown(forward_over_tls_is_said_to_be_missing,
+						make_directory, remove_directory),
+		cmocka_unit_test_setup_teardown(
+			nomad_address_keeps_scheme_user_and_port_and_drops_the_path, make_directory,
+			remove_directory),
+		cmocka_unit_test_setup_teardown(userinfo_is_never_printed, make_directory,
+						remove_directory),
+		cmocka_unit_test_setup_teardown(given_allow_is_no_default, make_directory,
+						remove_directory),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
