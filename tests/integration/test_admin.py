@@ -92,6 +92,15 @@ def test_garbage_does_no_harm(house, garbage):
     assert house.daemon.admin("/health")[0] == 200
 
 
+@pytest.mark.parametrize("host, status", [
+    ("localhost", 200), ("127.0.0.1", 200), ("localhost:9153", 200), ("rebound.example", 400), ("127.0.0.1.example", 400),
+])
+def test_a_web_page_cannot_read_it_through_a_name_of_its_own(house, host, status):
+    with socket.create_connection(("127.0.0.1", house.daemon.admin_port), timeout=5) as client:
+        client.sendall(f"GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        assert client.recv(4096).startswith(b"HTTP/1.1 %d" % status)
+
+
 def test_silent_connections_do_not_block_the_window_for_ever(house):
     crowd = [socket.create_connection(("127.0.0.1", house.daemon.admin_port)) for _ in range(64)]
     try:
@@ -122,7 +131,7 @@ def test_a_unix_socket(start, nomad, tmp_path):
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(5)
             client.connect(str(path))
-            client.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            client.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert client.recv(4096).startswith(b"HTTP/1.1 200")
 
     def patient():

@@ -222,7 +222,7 @@ def test_many_names_stay_within_the_bound(start, nomad, upstream):
 # ---- one exchange for many ----
 
 def test_identical_questions_are_one(house):
-    name = "together.slow=500.mode.test"
+    name = "together.slow=150.mode.test"
     replies, threads = [], []
     for number in range(50):
         def run(name=name if number % 2 else name.upper()):
@@ -233,7 +233,7 @@ def test_identical_questions_are_one(house):
     for thread in threads:
         thread.join()
     assert len(replies) == 50 and all(records(reply) == [address_of(name)] for reply in replies)
-    assert house.upstream.count(name) <= 2  # a resend while it is slow is fair
+    assert house.upstream.count(name) == 1
 
 
 def test_ports_and_ids_are_unpredictable(house):
@@ -331,9 +331,8 @@ def test_a_server_without_edns_is_served(ask, mode):
 
 # ---- loss and failure ----
 
-@pytest.mark.parametrize("mode", ["first-lost", "servfail-first"])
-def test_a_single_failure_is_not_noticed(ask, mode):
-    name = f"x.{mode}.mode.test"
+def test_a_single_loss_is_not_noticed(ask):
+    name = "x.first-lost.mode.test"
     assert records(ask(name)) == [address_of(name)]
 
 
