@@ -61,8 +61,7 @@ static void check_url(const char *text)
 	int status = http_address_parse(text, NULL, &address, why, sizeof(why));
 	if (status == 0) {
 		PROMISE(address.text && address.base);
-		PROMISE(!address.password || !*address.password ||
-			!strstr(address.text, "@")); /* a password is never shown */
+		PROMISE(!address.userinfo || !strchr(address.text, '@')); /* never shown */
 		http_address_deinit(&address);
 	} else {
 		PROMISE(why[0] && memchr(why, '\0', sizeof(why)));

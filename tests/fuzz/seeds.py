@@ -135,6 +135,13 @@ def zones():
             b'{"Address":"db.example.net","Port":5432},{"Address":"10.20.0.11","Port":0,"Tags":["v1","v1"]}]'
 
 
+def http_heads():
+    for path in sorted((ROOT / "fixtures").rglob("*.http")):
+        yield path.read_bytes().partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+    yield b"HTTP/1.1 200 OK\nx-nomad-index:18446744073709551616\nX-Nomad-Index: -1\nX-Nomad-Index : 7\r\n"
+    yield b"HTTP/1.1 429 \r\nRetry-After: 120\r\nRetry-After: Fri, 31 Dec 1999 23:59:59 GMT\r\n\r\n"
+
+
 def config_files():
     yield b'listen = ["127.0.0.1:1053", "[::1]:1053"]\nttl = "10s"\n# a comment\nzone = "nomad"\n'
     yield b'forward = ["192.0.2.1", "consul=127.0.0.1:8600", "none"] // x\ncache-size = "8MiB"\n'
@@ -190,7 +197,7 @@ def frames():
 SEEDS = {
     "question": questions, "reply": replies, "json": json_bodies, "config_file": config_files,
     "resolv_conf": resolv_confs, "admin_request": admin_requests, "name": names, "tcp_frame": frames,
-    "zone": zones, "lookup_reply": replies, "text": values,
+    "zone": zones, "lookup_reply": replies, "text": values, "http_head": http_heads,
 }
 
 
