@@ -75,3 +75,6 @@ size_t http_in_flight(const struct http *http);
 
 /* Percent-escapes one path part or query value into `out`. The length, or -ENAMETOOLONG. */
 int http_escape(const char *text, size_t length, char *out, size_t capacity);
+
+/* The version of the libcurl and what it was built with that is loaded. Static text. */
+const char *http_library_version(void);

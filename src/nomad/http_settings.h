@@ -1,0 +1,25 @@
+/* What a configuration says about the way to Nomad, copied and checked. Private to http. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "nomad/http_address.h"
+#include "nomad/http_secret.h"
+
+struct config;
+
+struct http_settings {
+	struct http_address *addresses;
+	size_t address_count; /* >= 1 */
+	struct http_secret token, auth;
+	char *region; /* escaped; NULL: none */
+	char *ca_cert, *ca_path, *client_cert, *client_key;
+	bool skip_verify;
+};
+
+/* Fills a zeroed struct. 0, -EINVAL with `why`, or -ENOMEM; on failure it still wants its deinit.
+ */
+int http_settings_init(struct http_settings *settings, const struct config *config, char *why,
+		       size_t why_capacity);
+void http_settings_deinit(struct http_settings *settings);
