@@ -53,6 +53,18 @@ def free_port(host="127.0.0.1"):
     raise OSError("no port is free for both UDP and TCP")
 
 
+def environment(more=None):
+    """What the binary inherits: nothing of the caller's Nomad, but the sanitizers' options."""
+    names = ("PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "LLVM_PROFILE_FILE")
+    return {**{name: os.environ[name] for name in names if name in os.environ}, **(more or {})}
+
+
+def is_sanitized():
+    """Whether the binary carries the address sanitizer, whose memory says nothing about ours."""
+    with open(BINARY, "rb") as file:
+        return b"__asan_init" in file.read()
+
+
 class Daemon:
     """One nomad-dns of a test's own. start() returns when it is ready; stop() wants exit status 0."""
 
@@ -65,10 +77,7 @@ class Daemon:
         self.forward = forward
         self.listen = listen
         self.admin_spec = admin
-        self.env = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), **(env or {})}
-        for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "LLVM_PROFILE_FILE"):
-            if name in os.environ:
-                self.env[name] = os.environ[name]
+        self.env = environment(env)
         self.log_path = os.path.join(self.folder, "nomad-dns-%d.log" % (time.monotonic_ns()))
         self.process = None
         self.port = None
@@ -151,6 +160,9 @@ class Daemon:
         return self.process.poll() is None
 
     def resident_bytes(self):
+        """Of the process; 0 under the address sanitizer."""
+        if is_sanitized():
+            return 0
         with open(f"/proc/{self.process.pid}/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
@@ -179,8 +191,8 @@ class Daemon:
 
 def run(*args, env=None, timeout=15):
     """The binary, run to its end: CompletedProcess with text."""
-    return subprocess.run([BINARY, *args], env={"PATH": os.environ.get("PATH", ""), **(env or {})},
-                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False)
+    return subprocess.run([BINARY, *args], env=environment(env), stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, timeout=timeout, check=False)
 
 
 class Client:
