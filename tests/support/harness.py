@@ -69,7 +69,7 @@ class Daemon:
     """One nomad-dns of a test's own. start() returns when it is ready; stop() wants exit status 0."""
 
     def __init__(self, folder, *options, nomad=None, forward="none", env=None, host="127.0.0.1", listen=None,
-                 admin=None):
+                 admin=None, descriptors=None):
         self.folder = str(folder)
         self.host = host
         self.options = list(options)
@@ -77,6 +77,7 @@ class Daemon:
         self.forward = forward
         self.listen = listen
         self.admin_spec = admin
+        self.descriptors_max = descriptors
         self.env = environment(env)
         self.log_path = os.path.join(self.folder, "nomad-dns-%d.log" % (time.monotonic_ns()))
         self.process = None
@@ -95,13 +96,17 @@ class Daemon:
                 args.append(f"--forward={address.format(port=self.port)}")
         return args + self.options
 
+    def limits(self):
+        """The command that runs the binary with less than it would have."""
+        return ["prlimit", f"--nofile={self.descriptors_max}"] if self.descriptors_max else []
+
     def spawn(self):
         """Starts it and waits for nothing."""
         self.port = free_port(self.host)
         self.admin_port = free_port()
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen([BINARY, *self.arguments()], env=self.env, stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=log, cwd=self.folder)
+            self.process = subprocess.Popen([*self.limits(), BINARY, *self.arguments()], env=self.env,
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder)
         return self
 
     def start(self, until="ready"):
