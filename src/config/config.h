@@ -89,10 +89,9 @@ struct config {
 	enum config_log_queries log_queries;
 	uint64_t lame_duck_ms;
 
-	char *origin_text;   /* what --print-config prints: one "name = value  # origin" line per
-				option, secrets left out */
-	char **option_texts; /* by row of the options table: its values as in origin_text; NULL: not
-				set */
+	/* What --print-config prints: one "name = value  # origin" line per option, no secrets. */
+	char *origin_text;
+	char **option_texts; /* the values alone, by row of the table; NULL: not set */
 	size_t option_count;
 };
 
@@ -115,9 +114,6 @@ struct config *config_hold(struct config *config);
 /* Ends one holder's use; the last one frees. NULL is fine. */
 void config_drop(struct config *config);
 
-/*
- * Names of options that differ between the two and only take effect at a restart, as "listen,
- * workers"; empty if none.
- */
+/* Options that differ and only take effect at a restart, as "listen, workers"; empty if none. */
 void config_restart_differences(const struct config *now, const struct config *next, char *out,
 				size_t capacity);
