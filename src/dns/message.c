@@ -186,10 +186,11 @@ static bool put_whole(struct writer *w)
 			w->additionals = image->additional_count;
 		return true;
 	}
-	for (uint32_t i = 0; i < answers; i++) {
-		if (!put_run(w, image, i, i + 1))
-			break;
-		w->answers++;
+	for (uint32_t i = 0; i < required && put_run(w, image, i, i + 1); i++) {
+		if (i < answers)
+			w->answers++;
+		else
+			w->authorities++; /* a negative's SOA */
 	}
 	return false;
 }
@@ -267,6 +268,15 @@ static size_t put_opt(const struct question *question, uint16_t rcode, uint16_t 
 	return (size_t)(p - out);
 }
 
+/* An extended RCODE needs an OPT to be said in: its lower bits alone are another one, perhaps
+ * NOERROR. */
+static uint16_t reply_rcode(const struct question *question, const struct answer *answer)
+{
+	bool is_sayable = question->has_edns || answer->rcode <= DNS_RCODE_MASK;
+
+	return is_sayable ? answer->rcode & DNS_RCODE_MASK : DNS_SERVFAIL;
+}
+
 static uint16_t reply_flags(const struct question *question, const struct answer *answer)
 {
 	uint16_t flags = DNS_FLAG_QR | (question->flags & (DNS_FLAG_RD | DNS_FLAG_CD));
@@ -278,7 +288,7 @@ static uint16_t reply_flags(const struct question *question, const struct answer
 	/* RFC 6840 §5.8: AD only for who understands it */
 	if (answer->is_authentic && (question->has_do || question->flags & DNS_FLAG_AD))
 		flags |= DNS_FLAG_AD;
-	return flags | (answer->rcode & DNS_RCODE_MASK);
+	return flags | reply_rcode(question, answer);
 }
 
 static void put_header(uint8_t *out, const struct question *question, uint16_t flags,
