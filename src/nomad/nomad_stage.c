@@ -1,6 +1,6 @@
 /*
- * A question takes three steps here. place_find says what its name means; `judge` says what is
- * known of it and whether that may be answered now; then the records are chosen. Only `judge` knows
+ * A question takes three steps here. place_find says what its name means; judge_name says what is
+ * known of it and whether that may be answered now; then the records are chosen. Only judge.c knows
  * about time, outages and Nomad's word.
  */
 #include "nomad/nomad_stage.h"
@@ -12,11 +12,9 @@
 #include "config/config.h"
 #include "dns/name.h"
 #include "nomad/hosts.h"
+#include "nomad/judge.h"
 #include "nomad/place.h"
 #include "nomad/waits.h"
-
-#define STALE_TTL_MAX_S 30 /* RFC 8767 §4 */
-#define TURNS_MAX 3	   /* words that did not settle a question: then Nomad contradicts itself */
 
 struct nomad_stage {
 	struct zone *zone;
@@ -87,49 +85,6 @@ void nomad_stage_configure(struct nomad_stage *stage, const struct config *confi
 	}
 }
 
-/* ---- what may be answered ---- */
-
-static void mark_stale(struct answer *out, uint16_t ede)
-{
-	out->is_stale = true;
-	out->ttl_max_s = STALE_TTL_MAX_S;
-	out->ede = ede;
-}
-
-static enum verdict fail(struct answer *out, const struct query *query, enum zone_nomad nomad)
-{
-	uint16_t ede = DNS_EDE_NO_REACHABLE_AUTHORITY;
-	const char *text = "Nomad cannot be reached";
-
-	switch ((enum need_outcome)query->nomad_outcome) {
-	case NEED_DENIED:
-		ede = DNS_EDE_OTHER;
-		text = "Nomad refuses the token for this namespace";
-		break;
-	case NEED_OVER_LIMIT:
-		ede = DNS_EDE_OTHER;
-		text = "too many unknown names are being looked up";
-		break;
-	case NEED_LATE:
-		text = "Nomad did not answer in time";
-		break;
-	case NEED_CAME:
-		text = "Nomad's answers contradict each other";
-		break;
-	case NEED_NONE:
-	case NEED_LOST:
-	case NEED_NOT_READY:
-		break;
-	}
-	if (nomad == ZONE_NOMAD_SILENT && query->nomad_outcome != NEED_DENIED &&
-	    query->nomad_outcome != NEED_OVER_LIMIT) {
-		ede = DNS_EDE_NOT_READY;
-		text = "no word from Nomad yet";
-	}
-	answer_fail(out, METRIC_STAGE_NOMAD, ede, text);
-	return VERDICT_FAILED;
-}
-
 /* Asks the control plane to renew what is about to get old; once per version of the name. */
 static void refresh(struct nomad_stage *stage, struct zone_name *name, const struct place *place)
 {
@@ -141,54 +96,6 @@ static void refresh(struct nomad_stage *stage, struct zone_name *name, const str
 	place_need(place, NEED_REFRESH, stage->worker, &need);
 	if (stage->send(stage->send_arg, &need) < 0)
 		atomic_store_explicit(&name->refresh_asked, false, memory_order_relaxed);
-}
-
-static bool was_refused(const struct query *query, enum zone_nomad nomad)
-{
-	switch ((enum need_outcome)query->nomad_outcome) {
-	case NEED_NONE:
-	case NEED_CAME:
-		return nomad == ZONE_NOMAD_LOST;
-	case NEED_LOST:
-	case NEED_DENIED:
-	case NEED_NOT_READY:
-	case NEED_OVER_LIMIT:
-	case NEED_LATE:
-		return true;
-	}
-	return true;
-}
-
-/*
- * What is known of `name` (NULL: nothing): ANSWERED when its state may be answered now, marked
- * stale where it must be; PENDING when Nomad is to be asked; FAILED when that is no use.
- */
-static enum verdict judge(const struct nomad_stage *stage, const struct query *query,
-			  const struct zone_name *name, uint64_t now_ms, struct answer *out)
-{
-	enum zone_nomad nomad = zone_nomad(stage->zone);
-	bool is_lost = was_refused(query, nomad);
-	bool is_new = query->nomad_outcome == NEED_CAME; /* a word came for this very question */
-	bool is_fresh = name && (is_new || now_ms < atomic_load_explicit(&name->fresh_until_ms,
-									 memory_order_acquire));
-	bool is_known = name && (name->state == ZONE_LOADED || name->state == ZONE_ABSENT);
-
-	if (is_fresh && name->state == ZONE_DENIED)
-		return fail(out, &(struct query){ .nomad_outcome = NEED_DENIED }, nomad);
-	if (is_fresh && is_known) {
-		if (nomad == ZONE_NOMAD_LOST ||
-		    atomic_load_explicit(&name->is_leaderless, memory_order_relaxed))
-			mark_stale(out, DNS_EDE_STALE_ANSWER);
-		return VERDICT_ANSWERED;
-	}
-	if (is_lost && is_known &&
-	    now_ms < atomic_load_explicit(&name->stale_until_ms, memory_order_relaxed)) {
-		mark_stale(out, DNS_EDE_STALE_ANSWER);
-		return VERDICT_ANSWERED;
-	}
-	if (is_lost || query->turns > TURNS_MAX)
-		return fail(out, query, nomad);
-	return VERDICT_PENDING;
 }
 
 /* ---- what is answered ---- */
@@ -297,7 +204,7 @@ static enum verdict ask_namespace(struct nomad_stage *stage, const struct query 
 				  uint64_t now_ms, struct answer *out)
 {
 	const struct zone_name *name = zone_find(stage->zone, place->owner, place->owner_length);
-	enum verdict verdict = judge(stage, query, name, now_ms, out);
+	enum verdict verdict = judge_name(stage->zone, query, name, now_ms, out);
 	bool is_there;
 
 	if (verdict != VERDICT_ANSWERED)
@@ -453,7 +360,7 @@ static enum verdict judge_by_list(const struct nomad_stage *stage, const struct 
 	size_t length;
 	const uint8_t *owner = place_namespace(place, &length);
 
-	return judge(stage, query, zone_find(stage->zone, owner, length), now_ms, out);
+	return judge_name(stage->zone, query, zone_find(stage->zone, owner, length), now_ms, out);
 }
 
 static enum verdict ask_service(struct nomad_stage *stage, struct query *query,
@@ -467,7 +374,7 @@ static enum verdict ask_service(struct nomad_stage *stage, struct query *query,
 		verdict = judge_by_list(stage, query, place, now_ms, out);
 		return verdict == VERDICT_ANSWERED ? say_nxdomain(stage, apex, out) : verdict;
 	}
-	verdict = judge(stage, query, name, now_ms, out);
+	verdict = judge_name(stage->zone, query, name, now_ms, out);
 	if (verdict == VERDICT_PENDING && name->state == ZONE_ABSENT)
 		verdict = judge_by_list(stage, query, place, now_ms, out);
 	if (verdict != VERDICT_ANSWERED)
@@ -496,7 +403,7 @@ static enum verdict ask_reverse(struct nomad_stage *stage, const struct query *q
 	if (!name || name->kind != ZONE_REVERSE)
 		return VERDICT_PASS;
 	if (zone_nomad(stage->zone) == ZONE_NOMAD_LOST)
-		mark_stale(out, DNS_EDE_STALE_ANSWER);
+		judge_mark_stale(out, DNS_EDE_STALE_ANSWER);
 	return say_picks(stage, NULL, name->image, name->picks, name->image->rr_count, out);
 }
 

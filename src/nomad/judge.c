@@ -1,0 +1,91 @@
+#include "nomad/judge.h"
+
+#include "base/metrics.h"
+#include "nomad/need.h"
+
+#define STALE_TTL_MAX_S 30 /* RFC 8767 §4 */
+#define TURNS_MAX 3	   /* words that did not settle a question: then Nomad contradicts itself */
+
+void judge_mark_stale(struct answer *out, uint16_t ede)
+{
+	out->is_stale = true;
+	out->ttl_max_s = STALE_TTL_MAX_S;
+	out->ede = ede;
+}
+
+static enum verdict fail(struct answer *out, enum need_outcome outcome, enum zone_nomad nomad)
+{
+	uint16_t ede = DNS_EDE_NO_REACHABLE_AUTHORITY;
+	const char *text = "Nomad cannot be reached";
+
+	switch (outcome) {
+	case NEED_DENIED:
+		ede = DNS_EDE_OTHER;
+		text = "Nomad refuses the token for this namespace";
+		break;
+	case NEED_OVER_LIMIT:
+		ede = DNS_EDE_OTHER;
+		text = "too many unknown names are being looked up";
+		break;
+	case NEED_LATE:
+		text = "Nomad did not answer in time";
+		break;
+	case NEED_CAME:
+		text = "Nomad's answers contradict each other";
+		break;
+	case NEED_NONE:
+	case NEED_LOST:
+	case NEED_NOT_READY:
+		break;
+	}
+	if (nomad == ZONE_NOMAD_SILENT && outcome != NEED_DENIED && outcome != NEED_OVER_LIMIT) {
+		ede = DNS_EDE_NOT_READY;
+		text = "no word from Nomad yet";
+	}
+	answer_fail(out, METRIC_STAGE_NOMAD, ede, text);
+	return VERDICT_FAILED;
+}
+
+static bool was_refused(const struct query *query, enum zone_nomad nomad)
+{
+	switch ((enum need_outcome)query->nomad_outcome) {
+	case NEED_NONE:
+	case NEED_CAME:
+		return nomad == ZONE_NOMAD_LOST;
+	case NEED_LOST:
+	case NEED_DENIED:
+	case NEED_NOT_READY:
+	case NEED_OVER_LIMIT:
+	case NEED_LATE:
+		return true;
+	}
+	return true;
+}
+
+enum verdict judge_name(const struct zone *zone, const struct query *query,
+			const struct zone_name *name, uint64_t now_ms, struct answer *out)
+{
+	enum zone_nomad nomad = zone_nomad(zone);
+	bool is_lost = was_refused(query, nomad);
+	bool is_new = query->nomad_outcome == NEED_CAME; /* a word came for this very question */
+	bool is_fresh = name && (is_new || now_ms < atomic_load_explicit(&name->fresh_until_ms,
+									 memory_order_acquire));
+	bool is_known = name && (name->state == ZONE_LOADED || name->state == ZONE_ABSENT);
+
+	if (is_fresh && name->state == ZONE_DENIED)
+		return fail(out, NEED_DENIED, nomad);
+	if (is_fresh && is_known) {
+		if (nomad == ZONE_NOMAD_LOST ||
+		    atomic_load_explicit(&name->is_leaderless, memory_order_relaxed))
+			judge_mark_stale(out, DNS_EDE_STALE_ANSWER);
+		return VERDICT_ANSWERED;
+	}
+	if (is_lost && is_known &&
+	    now_ms < atomic_load_explicit(&name->stale_until_ms, memory_order_relaxed)) {
+		judge_mark_stale(out, DNS_EDE_STALE_ANSWER);
+		return VERDICT_ANSWERED;
+	}
+	if (is_lost || query->turns > TURNS_MAX)
+		return fail(out, (enum need_outcome)query->nomad_outcome, nomad);
+	return VERDICT_PENDING;
+}
