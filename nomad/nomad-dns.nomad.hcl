@@ -1,11 +1,11 @@
 # nomad-dns as a system job: one beside each client agent, of every node pool.
 #
-#   nomad acl policy apply -namespace default -job nomad-dns nomad-dns nomad-dns.policy.hcl   (with ACLs)
 #   nomad job run nomad-dns.nomad.hcl
 #   dig @127.0.0.1 -p 1053 SERVICE.default.nomad
 #
-# Wants Nomad 1.6 or later (1.5.1 without the line node_pool), better 1.9.6: from then on the task's own
-# identity is enough for a live mirror.
+# With ACLs the task's own identity may read services; nomad-dns.policy.hcl says when it needs more.
+#
+# Wants Nomad 1.6 or later (1.5.1 without the line node_pool).
 # Keep the job and task names short: the Task API's socket is a path, and a path may have 107 bytes.
 #
 # Point your hosts' resolvers at it for *.nomad only. A host whose one name server is a Nomad job cannot
