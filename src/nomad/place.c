@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "dns/name.h"
+
 #define FORM_LABELS_MAX 3 /* the deepest form has three labels in front of the zone */
 
 static bool is_underscored(const uint8_t *label)
@@ -37,7 +39,6 @@ static void join_owner(struct place *out, const uint8_t *service, const uint8_t 
 static void set_service(struct place *out)
 {
 	out->has_service = true;
-	out->service_at = 0;
 	out->namespace_at = (uint8_t)(out->owner[0] + 1);
 }
 
@@ -71,18 +72,18 @@ void place_find(const uint8_t *folded, uint8_t length, const struct zone_apex *a
 	const uint8_t *zone = folded + length - apex->length;
 	unsigned count = 0;
 
-	for (const uint8_t *label = folded; label < zone; label += label[0] + 1) {
-		if (count == FORM_LABELS_MAX) {
-			out->kind = PLACE_NOWHERE;
-			return;
-		}
-		labels[count++] = label;
-	}
+	out->kind = PLACE_NOWHERE;
 	out->label = NULL;
 	out->label_length = 0;
 	out->owner_length = 0;
 	out->has_service = false;
-	out->namespace_at = 0;
+	out->service_at = out->namespace_at = 0;
+	for (const uint8_t *label = folded; label < zone; label += label[0] + 1) {
+		/* what Nomad could not call so, nobody needs to ask it for */
+		if (count == FORM_LABELS_MAX || !name_is_label((const char *)label + 1, label[0]))
+			return;
+		labels[count++] = label;
+	}
 	switch (count) {
 	case 0:
 		out->kind = PLACE_APEX;
