@@ -12,10 +12,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "base/bytes.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "listen/udp_message.h"
 #include "nomad/zone.h"
 #include "pipeline.h"
 
@@ -27,17 +27,11 @@
 #define MUTE_ROUNDS_MAX 128    /* more than a socket's queue holds */
 #define WARN_EVERY_MS 60000
 
-union control { /* one message's ancillary data, either way */
-	struct cmsghdr alignment;
-	uint8_t bytes[CMSG_SPACE(sizeof(struct in6_pktinfo)) +
-		      CMSG_SPACE(sizeof(struct in_pktinfo)) + CMSG_SPACE(sizeof(uint32_t))];
-};
-
 struct udp_batch {
 	struct mmsghdr in[BATCH_COUNT], out[BATCH_COUNT];
 	struct iovec in_bytes[BATCH_COUNT], out_bytes[BATCH_COUNT];
 	union addr_socket name[BATCH_COUNT];
-	union control in_control[BATCH_COUNT], out_control[BATCH_COUNT];
+	union udp_message_control in_control[BATCH_COUNT], out_control[BATCH_COUNT];
 	uint8_t reply[BATCH_COUNT][REPLY_SLOT_BYTES] __attribute__((aligned(64)));
 	uint8_t packet[BATCH_COUNT][PACKET_SLOT_BYTES];
 };
@@ -90,131 +84,26 @@ void udp_batch_free(struct udp_batch *batch)
 		(void)munmap(batch, sizeof(*batch));
 }
 
-static const uint8_t mapped_prefix[12] = { [10] = 0xff, [11] = 0xff };
-
-static void set_ipv4(struct addr *addr, const void *bytes)
-{
-	addr->family = AF_INET;
-	memset(addr->bytes, 0, sizeof(addr->bytes));
-	memcpy(addr->bytes, bytes, 4);
-}
-
-/* IPv4-mapped addresses, as dual-stack sockets see them, are folded to IPv4. */
-static void set_ipv6(struct addr *addr, const struct in6_addr *in6)
-{
-	if (memcmp(in6, mapped_prefix, sizeof(mapped_prefix)) == 0) {
-		set_ipv4(addr, in6->s6_addr + sizeof(mapped_prefix));
-		return;
-	}
-	addr->family = AF_INET6;
-	memcpy(addr->bytes, in6, sizeof(addr->bytes));
-}
-
-/* false: nobody can be answered there. */
-static bool read_peer(const union addr_socket *name, struct addr *peer)
-{
-	if (name->sa.sa_family == AF_INET) {
-		peer->port = ntohs(name->in.sin_port);
-		set_ipv4(peer, &name->in.sin_addr);
-	} else if (name->sa.sa_family == AF_INET6) {
-		peer->port = ntohs(name->in6.sin6_port);
-		peer->scope_id = name->in6.sin6_scope_id;
-		set_ipv6(peer, &name->in6.sin6_addr);
-	} else {
-		return false;
-	}
-	return peer->port != 0;
-}
-
-static void count_kernel_drops(struct udp *udp, const struct cmsghdr *control)
-{
-	uint32_t total;
-
-	memcpy(&total, CMSG_DATA(control), sizeof(total));
-	metrics_add(udp->metrics, METRIC_UDP_KERNEL_DROPS, (uint32_t)(total - udp->kernel_drops));
-	udp->kernel_drops = total;
-}
-
-/* The asked address; false if it was a broadcast or multicast address, which is nobody's to answer
- * from. */
-static bool read_pktinfo4(const struct cmsghdr *control, struct query_client *client)
-{
-	struct in_pktinfo info;
-
-	memcpy(&info, CMSG_DATA(control), sizeof(info));
-	set_ipv4(&client->local, &info.ipi_addr);
-	client->interface = (uint32_t)info.ipi_ifindex;
-	return info.ipi_addr.s_addr == info.ipi_spec_dst.s_addr;
-}
-
-static bool read_pktinfo6(const struct cmsghdr *control, struct query_client *client)
-{
-	struct in6_pktinfo info;
-
-	memcpy(&info, CMSG_DATA(control), sizeof(info));
-	set_ipv6(&client->local, &info.ipi6_addr);
-	client->interface = info.ipi6_ifindex;
-	if (IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr))
-		client->local.scope_id = info.ipi6_ifindex;
-	return client->local.family == AF_INET ? !IN_MULTICAST(load_be32(client->local.bytes))
-					       : !IN6_IS_ADDR_MULTICAST(&info.ipi6_addr);
-}
-
+/* The ancillary data of a datagram; false: nobody can be answered from where it was sent to. */
 static bool read_control(struct udp *udp, struct msghdr *message, struct query_client *client)
 {
-	bool can_answer = true;
+	uint32_t drops = udp->kernel_drops;
+	bool can_answer = udp_message_read(message, client, &drops);
 
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
-		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL)
-			count_kernel_drops(udp, c);
-		else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO)
-			can_answer = read_pktinfo4(c, client);
-		else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO)
-			can_answer = read_pktinfo6(c, client);
-	}
+	if (drops != udp->kernel_drops)
+		metrics_add(udp->metrics, METRIC_UDP_KERNEL_DROPS,
+			    (uint32_t)(drops - udp->kernel_drops));
+	udp->kernel_drops = drops;
 	return can_answer;
 }
 
-static void write_cmsg(struct msghdr *message, union control *control, int level, int type,
-		       const void *data, size_t length)
-{
-	control->alignment.cmsg_level = level;
-	control->alignment.cmsg_type = type;
-	control->alignment.cmsg_len = CMSG_LEN(length);
-	memcpy(CMSG_DATA(&control->alignment), data, length);
-	message->msg_control = control;
-	message->msg_controllen = CMSG_SPACE(length);
-}
-
-/*
- * On a wildcard socket the reply must say where it leaves from (RFC 2181 §4.1). The interface is
- * only forced where the address means nothing without it; elsewhere the route decides.
- */
 static void write_source(const struct udp *udp, const struct query_client *client,
-			 struct msghdr *message, union control *control)
+			 struct msghdr *message, union udp_message_control *control)
 {
-	uint32_t interface = addr_is_link_local(&client->local) ? client->interface : 0;
-
 	message->msg_control = NULL;
 	message->msg_controllen = 0;
-	if (!udp->is_wildcard)
-		return;
-	if (udp->domain == AF_INET) {
-		struct in_pktinfo info = { .ipi_ifindex = (int)interface };
-
-		memcpy(&info.ipi_spec_dst, client->local.bytes, 4);
-		write_cmsg(message, control, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
-	} else {
-		struct in6_pktinfo info = { .ipi6_ifindex = interface };
-
-		if (client->local.family == AF_INET) {
-			memcpy(info.ipi6_addr.s6_addr, mapped_prefix, sizeof(mapped_prefix));
-			memcpy(info.ipi6_addr.s6_addr + 12, client->local.bytes, 4);
-		} else {
-			memcpy(&info.ipi6_addr, client->local.bytes, 16);
-		}
-		write_cmsg(message, control, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof(info));
-	}
+	if (udp->is_wildcard)
+		udp_message_write_source(udp->domain, client, message, control);
 }
 
 /* Asks the pipeline about datagram `i`. 1: its reply is in out slot `k`; 0: none now. */
@@ -223,7 +112,7 @@ static unsigned answer_one(struct udp *udp, unsigned i, unsigned k, uint64_t now
 	struct udp_batch *batch = udp->batch;
 	struct msghdr *in = &batch->in[i].msg_hdr, *out = &batch->out[k].msg_hdr;
 	struct query_client client = udp->client;
-	bool can_answer = read_peer(&batch->name[i], &client.peer);
+	bool can_answer = udp_message_read_peer(&batch->name[i], &client.peer);
 	size_t length;
 
 	if (in->msg_controllen > 0)
@@ -370,31 +259,19 @@ failed:
 	return rc;
 }
 
-static socklen_t write_peer(const struct udp *udp, const struct addr *peer, union addr_socket *out)
-{
-	if (udp->domain == AF_INET || peer->family != AF_INET)
-		return addr_to_socket(peer, out);
-	memset(out, 0, sizeof(*out));
-	out->in6.sin6_family = AF_INET6;
-	out->in6.sin6_port = htons(peer->port);
-	memcpy(out->in6.sin6_addr.s6_addr, mapped_prefix, sizeof(mapped_prefix));
-	memcpy(out->in6.sin6_addr.s6_addr + sizeof(mapped_prefix), peer->bytes, 4);
-	return sizeof(out->in6);
-}
-
 void udp_send(struct udp *udp, const struct query_client *client, const uint8_t *reply,
 	      size_t length)
 {
 	struct iovec bytes = { .iov_base = (void *)(uintptr_t)reply, .iov_len = length };
 	struct msghdr message = { .msg_iov = &bytes, .msg_iovlen = 1 };
 	union addr_socket name;
-	union control control;
+	union udp_message_control control;
 	ssize_t sent = -1;
 
 	if (length == 0) /* it ended without an answer */
 		return;
 	message.msg_name = &name;
-	message.msg_namelen = write_peer(udp, &client->peer, &name);
+	message.msg_namelen = udp_message_write_peer(udp->domain, &client->peer, &name);
 	memset(&control, 0, sizeof(control));
 	write_source(udp, client, &message, &control);
 	for (unsigned tries = 0; sent < 0 && tries < 2; tries++) {
@@ -423,7 +300,7 @@ static void leave_port(struct udp *udp)
 		peer.bytes[3] = peer.family == AF_INET ? 1 : 0;
 	}
 	peer.port = 1;
-	length = write_peer(udp, &peer, &nobody);
+	length = udp_message_write_peer(udp->domain, &peer, &nobody);
 	/* An address that has gone from the host cannot be connected from, nor asked either. */
 	(void)connect(udp->fd, &nobody.sa, length);
 }

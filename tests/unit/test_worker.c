@@ -30,6 +30,7 @@
 
 static struct pipeline *fake;
 static bool fake_fails;
+static uint64_t fake_asked_while_closing;
 static sem_t hear_may_go_on;
 static atomic_bool hear_blocks;
 static atomic_uint heard_count, configured_count, upstreams_count;
@@ -45,10 +46,36 @@ struct pipeline *pipeline_open(const struct pipeline_doors *doors, struct config
 	return fake;
 }
 
+struct closing { /* like the real one, it takes a turn of the loop */
+	uv_timer_t handle;
+	struct pipeline *pipeline;
+	uint64_t asked_count;
+	void (*closed)(void *);
+	void *arg;
+};
+
+static void on_fake_closed(uv_handle_t *handle)
+{
+	struct closing *closing = handle->data;
+
+	fake_asked_while_closing = closing->pipeline->asked_count - closing->asked_count;
+	free(closing->pipeline);
+	closing->closed(closing->arg);
+	free(closing);
+}
+
 void pipeline_close(struct pipeline *pipeline, void (*closed)(void *), void *arg)
 {
-	free(pipeline);
-	closed(arg);
+	struct closing *closing = calloc(1, sizeof(*closing));
+
+	if (!closing || uv_timer_init(pipeline->doors.loop, &closing->handle))
+		abort();
+	closing->handle.data = closing;
+	closing->pipeline = pipeline;
+	closing->asked_count = pipeline->asked_count;
+	closing->closed = closed;
+	closing->arg = arg;
+	uv_close((uv_handle_t *)&closing->handle, on_fake_closed);
 }
 
 /* A word from Nomad: everything that waits is answered. */
@@ -87,7 +114,7 @@ uint32_t pipeline_waiting_count(const struct pipeline *pipeline)
 struct room {
 	struct config config;
 	struct addr listen;
-	struct upstream_list upstreams;
+	struct upstream_list *upstreams;
 	struct sockets sockets;
 	struct mailbox *needs;
 	struct worker_setup setup;
@@ -103,6 +130,8 @@ static struct room *room_new(void)
 	char why[512];
 
 	assert_non_null(room);
+	room->upstreams = calloc(1, sizeof(*room->upstreams));
+	assert_non_null(room->upstreams);
 	fake_fails = false;
 	atomic_store(&hear_blocks, false);
 	atomic_store(&heard_count, 0);
@@ -110,7 +139,7 @@ static struct room *room_new(void)
 	atomic_store(&upstreams_count, 0);
 	assert_int_equal(addr_parse_ip("127.0.0.1", &room->listen), 0);
 	atomic_store(&room->config.references, 1);
-	atomic_store(&room->upstreams.references, 1);
+	atomic_store(&room->upstreams->references, 1);
 	room->config.listen = &room->listen;
 	room->config.listen_count = 1;
 	room->config.workers = 1;
@@ -123,7 +152,7 @@ static struct room *room_new(void)
 	room->setup = (struct worker_setup){ .index = WORKER_INDEX,
 					     .sockets = &room->sockets,
 					     .config = &room->config,
-					     .upstreams = &room->upstreams,
+					     .upstreams = room->upstreams,
 					     .needs = room->needs };
 	return room;
 }
@@ -143,9 +172,10 @@ static void room_close(struct room *room)
 {
 	worker_stop(room->worker);
 	assert_int_equal(atomic_load(&room->config.references), 1);
-	assert_int_equal(atomic_load(&room->upstreams.references), 1);
+	assert_int_equal(atomic_load(&room->upstreams->references), 1);
 	sockets_deinit(&room->sockets);
 	mailbox_free(room->needs);
+	free(room->upstreams);
 	free(room);
 }
 
@@ -277,7 +307,7 @@ static void new_configuration_and_upstreams_reach_the_pipeline(void **state)
 	message.config = config_hold(&room->config);
 	assert_int_equal(worker_tell(room->worker, &message), 0);
 	message.kind = WORKER_UPSTREAMS;
-	message.upstreams = upstream_list_hold(&room->upstreams);
+	message.upstreams = upstream_list_hold(room->upstreams);
 	assert_int_equal(worker_tell(room->worker, &message), 0);
 	while (atomic_load(&upstreams_count) < 2)
 		round_trip(udp);
@@ -319,7 +349,7 @@ static void messages_after_the_end_are_dropped_with_what_they_hold(void **state)
 	message.config = config_hold(&room->config);
 	assert_int_equal(worker_tell(room->worker, &message), 0);
 	message.kind = WORKER_UPSTREAMS;
-	message.upstreams = upstream_list_hold(&room->upstreams);
+	message.upstreams = upstream_list_hold(room->upstreams);
 	assert_int_equal(worker_tell(room->worker, &message), 0);
 	worker_ask_stop(room->worker);
 	assert_int_equal(atomic_load(&configured_count), 0);
@@ -380,18 +410,22 @@ static void a_worker_that_cannot_start_says_why_and_leaves_the_sockets(void **st
 	room_close(room);
 }
 
-static void a_descriptor_the_loop_cannot_take_fails_the_start(void **state)
+static void a_failed_start_asks_nothing_of_a_closing_pipeline(void **state)
 {
 	struct room *room = room_new();
+	int udp = client_of(room, SOCK_DGRAM);
 	char why[512] = "";
 
 	(void)state;
+	ask_udp(udp, 1, FAKE_ECHO); /* there before anybody reads */
 	(void)close(room->sockets.one[1].fd);
-	room->sockets.one[1].fd = 1000000;
+	room->sockets.one[1].fd = 1000000; /* what no loop can take */
 	room->worker = worker_start(&room->setup, why, sizeof(why));
 	room->sockets.one[1].fd = -1;
 	assert_null(room->worker);
 	assert_true(why[0] != '\0');
+	assert_int_equal(fake_asked_while_closing, 0);
+	(void)close(udp);
 	room_close(room);
 }
 
@@ -453,7 +487,7 @@ int main(void)
 		cmocka_unit_test(a_stopping_worker_answers_what_waits_and_takes_nothing_new),
 		cmocka_unit_test(what_waits_in_vain_does_not_hold_up_a_stop),
 		cmocka_unit_test(a_worker_that_cannot_start_says_why_and_leaves_the_sockets),
-		cmocka_unit_test(a_descriptor_the_loop_cannot_take_fails_the_start),
+		cmocka_unit_test(a_failed_start_asks_nothing_of_a_closing_pipeline),
 		cmocka_unit_test(the_thread_has_a_name_and_leaves_signals_to_others),
 	};
 
