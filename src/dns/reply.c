@@ -1,7 +1,6 @@
 /*
  * Two walks over the packet: the first checks every byte that a later reader will trust, the second
  * fills the image, whose size is known by then. Nothing is allocated by what a header claims.
- * Compression pointers lead strictly backwards, so following one always ends.
  */
 #include "dns/reply.h"
 
@@ -11,54 +10,19 @@
 #include "base/bytes.h"
 #include "dns/dns.h"
 #include "dns/name.h"
+#include "dns/wire.h"
 
 #define RR_MIN_BYTES (1 + DNS_RR_FIXED_BYTES) /* root owner, no RDATA */
 #define OPT_BYTES RR_MIN_BYTES
 #define EDNS_DO 0x8000
-#define POINTER_MASK 0xc0
 #define TTL_MAX 0x7fffffffu /* RFC 2181 §8: anything above counts as 0 */
 #define CHAIN_WALKS_MAX 8   /* a CNAME chain in order needs one; a shuffled one a few */
 #define TYPE_META_FIRST 249 /* TKEY; up to 255 no records of data (RFC 6895 §3.1) */
-#define TAIL_ANY 0xff
 
 enum section { ANSWER, AUTHORITY, ADDITIONAL, SECTIONS };
 
-/* RDATA of the types that hold names: fixed bytes, character strings, names, and what is behind.
- * Senders compress more of them than RFC 3597 §4 allows. All others are opaque. */
-static const struct rdata_shape {
-	uint16_t type;
-	uint8_t prefix, strings, names, tail;
-} rdata_shapes[] = {
-	{ DNS_TYPE_NS, 0, 0, 1, 0 },
-	{ 3, 0, 0, 1, 0 }, /* MD */
-	{ 4, 0, 0, 1, 0 }, /* MF */
-	{ DNS_TYPE_CNAME, 0, 0, 1, 0 },
-	{ DNS_TYPE_SOA, 0, 0, 2, 20 },
-	{ 7, 0, 0, 1, 0 }, /* MB */
-	{ 8, 0, 0, 1, 0 }, /* MG */
-	{ 9, 0, 0, 1, 0 }, /* MR */
-	{ DNS_TYPE_PTR, 0, 0, 1, 0 },
-	{ 14, 0, 0, 2, 0 },	    /* MINFO */
-	{ 15, 2, 0, 1, 0 },	    /* MX */
-	{ 17, 0, 0, 2, 0 },	    /* RP */
-	{ 18, 2, 0, 1, 0 },	    /* AFSDB */
-	{ 21, 2, 0, 1, 0 },	    /* RT */
-	{ 24, 18, 0, 1, TAIL_ANY }, /* SIG */
-	{ 26, 2, 0, 2, 0 },	    /* PX */
-	{ 30, 0, 0, 1, TAIL_ANY },  /* NXT */
-	{ DNS_TYPE_SRV, 6, 0, 1, 0 },
-	{ 35, 4, 3, 1, 0 }, /* NAPTR */
-	{ 36, 2, 0, 1, 0 }, /* KX */
-	{ DNS_TYPE_DNAME, 0, 0, 1, 0 },
-	{ DNS_TYPE_RRSIG, 18, 0, 1, TAIL_ANY },
-	{ 47, 0, 0, 1, TAIL_ANY }, /* NSEC */
-	{ 64, 2, 0, 1, TAIL_ANY }, /* SVCB */
-	{ 65, 2, 0, 1, TAIL_ANY }, /* HTTPS */
-};
-
 struct scan {
-	const uint8_t *packet;
-	size_t length;
+	struct wire wire;
 	uint16_t counts[SECTIONS]; /* as the header claims, then as kept */
 	uint32_t kept_count;
 	size_t kept_end; /* behind the last record that is kept */
@@ -68,125 +32,12 @@ struct scan {
 	uint16_t ede;
 };
 
-struct rr {
-	size_t at, fixed_at, rdata_at, end;
-	uint16_t type, class;
-	uint32_t ttl_s;
-};
-
-/* The offset behind the name at `at`, or 0: it leaves the packet, loops, or is too long. */
-static size_t skip_name(const uint8_t *packet, size_t limit, size_t at)
-{
-	size_t behind = 0, expanded = 0;
-	size_t floor = at; /* pointers must lead below: they then end by themselves */
-	unsigned hops = 0;
-
-	while (at < limit) {
-		uint8_t byte = packet[at];
-
-		if (byte == 0)
-			return behind ? behind : at + 1;
-		if (byte <= DNS_LABEL_MAX) {
-			expanded += (size_t)byte + 1;
-			at += (size_t)byte + 1;
-			if (expanded >= DNS_NAME_MAX)
-				return 0;
-			continue;
-		}
-		if ((byte & POINTER_MASK) != POINTER_MASK || at + 1 >= limit)
-			return 0;
-		if (!behind)
-			behind = at + 2;
-		at = load_be16(packet + at) & 0x3fffu;
-		if (at < DNS_HEADER_BYTES || at >= floor || ++hops > DNS_LABELS_MAX)
-			return 0;
-		floor = at;
-	}
-	return 0;
-}
-
-/* Writes a name that skip_name has passed, folded and without pointers. Returns its length. */
-static size_t expand_name(const uint8_t *packet, size_t at, uint8_t out[DNS_NAME_MAX])
-{
-	size_t length = 0;
-
-	while (packet[at] != 0) {
-		size_t label_bytes = (size_t)packet[at] + 1;
-
-		if (packet[at] > DNS_LABEL_MAX) {
-			at = load_be16(packet + at) & 0x3fffu;
-			continue;
-		}
-		name_fold(packet + at, label_bytes, out + length);
-		length += label_bytes;
-		at += label_bytes;
-	}
-	out[length++] = 0;
-	return length;
-}
-
-static const struct rdata_shape *find_shape(uint16_t type)
-{
-	for (size_t i = 0; i < COUNT_OF(rdata_shapes); i++) {
-		if (rdata_shapes[i].type == type)
-			return &rdata_shapes[i];
-	}
-	return NULL;
-}
-
-static bool is_rdata_sound(const struct scan *scan, const struct rr *rr)
-{
-	const struct rdata_shape *shape = find_shape(rr->type);
-	size_t at = rr->rdata_at;
-
-	if (rr->class == DNS_CLASS_IN && rr->type == DNS_TYPE_A)
-		return rr->end - at == 4;
-	if (rr->class == DNS_CLASS_IN && rr->type == DNS_TYPE_AAAA)
-		return rr->end - at == 16;
-	if (!shape)
-		return true;
-	at += shape->prefix;
-	for (unsigned i = 0; i < shape->strings; i++) {
-		if (at >= rr->end)
-			return false;
-		at += (size_t)scan->packet[at] + 1;
-	}
-	for (unsigned i = 0; i < shape->names; i++) {
-		at = skip_name(scan->packet, rr->end, at);
-		if (at == 0)
-			return false;
-	}
-	if (shape->tail == TAIL_ANY)
-		return at <= rr->end;
-	return at + shape->tail == rr->end;
-}
-
-/* Reads the record at `at` as far as its lengths. */
-static bool parse_rr(const struct scan *scan, size_t at, struct rr *out)
-{
-	size_t fixed_at = skip_name(scan->packet, scan->length, at);
-	const uint8_t *fixed = scan->packet + fixed_at;
-
-	if (fixed_at == 0 || scan->length - fixed_at < DNS_RR_FIXED_BYTES)
-		return false;
-	*out = (struct rr){ .at = at,
-			    .fixed_at = fixed_at,
-			    .rdata_at = fixed_at + DNS_RR_FIXED_BYTES,
-			    .end = fixed_at + DNS_RR_FIXED_BYTES + load_be16(fixed + 8),
-			    .type = load_be16(fixed),
-			    .class = load_be16(fixed + 2),
-			    .ttl_s = load_be32(fixed + 4) };
-	if (out->ttl_s > TTL_MAX && out->type != DNS_TYPE_OPT)
-		out->ttl_s = 0;
-	return out->end <= scan->length;
-}
-
 /* RFC 6891 §6.1.2: options fill the RDATA exactly. */
-static bool parse_opt(struct scan *scan, const struct rr *rr)
+static bool parse_opt(struct scan *scan, const struct wire_rr *rr)
 {
 	size_t at = rr->rdata_at;
 
-	if (scan->has_opt || scan->packet[rr->at] != 0)
+	if (scan->has_opt || scan->wire.packet[rr->at] != 0)
 		return false;
 	scan->has_opt = true;
 	scan->upper_rcode = (uint16_t)(rr->ttl_s >> 24);
@@ -195,14 +46,14 @@ static bool parse_opt(struct scan *scan, const struct rr *rr)
 
 		if (rr->end - at < 4)
 			return false;
-		option_length = load_be16(scan->packet + at + 2);
+		option_length = load_be16(scan->wire.packet + at + 2);
 		if (rr->end - at - 4 < option_length)
 			return false;
-		if (load_be16(scan->packet + at) == DNS_OPTION_EDE) {
+		if (load_be16(scan->wire.packet + at) == DNS_OPTION_EDE) {
 			if (option_length < 2)
 				return false;
 			if (scan->ede == DNS_EDE_NONE)
-				scan->ede = load_be16(scan->packet + at + 4);
+				scan->ede = load_be16(scan->wire.packet + at + 4);
 		}
 		at += 4 + option_length;
 	}
@@ -210,7 +61,8 @@ static bool parse_opt(struct scan *scan, const struct rr *rr)
 }
 
 /* Whether a record may stand where it stands; takes notice of what ends the image. */
-static bool accept_rr(struct scan *scan, const struct rr *rr, enum section section, uint16_t qclass)
+static bool accept_rr(struct scan *scan, const struct wire_rr *rr, enum section section,
+		      uint16_t qclass)
 {
 	if (rr->type == DNS_TYPE_OPT) {
 		scan->is_cut = true;
@@ -224,7 +76,7 @@ static bool accept_rr(struct scan *scan, const struct rr *rr, enum section secti
 		return false;
 	if (rr->class != qclass && qclass != DNS_CLASS_ANY)
 		return false;
-	return is_rdata_sound(scan, rr);
+	return wire_check_rdata(&scan->wire, rr);
 }
 
 /* Checks all sections up to the packet's last byte; leaves in `scan` what is kept. */
@@ -233,16 +85,17 @@ static bool check_sections(struct scan *scan, size_t at, uint16_t qclass)
 	size_t claimed =
 		(size_t)scan->counts[ANSWER] + scan->counts[AUTHORITY] + scan->counts[ADDITIONAL];
 
-	if (claimed * RR_MIN_BYTES > scan->length - at)
+	if (claimed * RR_MIN_BYTES > scan->wire.length - at)
 		return false;
 	scan->kept_end = at;
 	for (enum section section = ANSWER; section < SECTIONS; section++) {
 		uint16_t kept = 0;
 
 		for (unsigned i = 0; i < scan->counts[section]; i++) {
-			struct rr rr;
+			struct wire_rr rr;
 
-			if (!parse_rr(scan, at, &rr) || !accept_rr(scan, &rr, section, qclass))
+			if (!wire_check_rr(&scan->wire, at, &rr) ||
+			    !accept_rr(scan, &rr, section, qclass))
 				return false;
 			at = rr.end;
 			if (scan->is_cut)
@@ -253,7 +106,7 @@ static bool check_sections(struct scan *scan, size_t at, uint16_t qclass)
 		scan->counts[section] = kept;
 		scan->kept_count += kept;
 	}
-	return at == scan->length;
+	return at == scan->wire.length;
 }
 
 static bool is_same_name(const uint8_t *a, const uint8_t *b, size_t length, bool match_case)
@@ -307,12 +160,11 @@ static struct image *build_image(const struct scan *scan, size_t from)
 				 .additional_count = scan->counts[ADDITIONAL],
 				 .ede = scan->ede };
 	bytes = (uint8_t *)(image->rr + image->rr_count);
-	memcpy(bytes, scan->packet + from, byte_count);
+	memcpy(bytes, scan->wire.packet + from, byte_count);
 	for (uint32_t i = 0; i < image->rr_count; i++) {
-		struct rr rr;
+		struct wire_rr rr;
 
-		if (!parse_rr(scan, at, &rr))
-			break;
+		wire_read_rr(&scan->wire, at, &rr);
 		image->rr[i] = (struct image_rr){ .at = (uint32_t)(at - from),
 						  .length = (uint16_t)(rr.end - at),
 						  .ttl_offset = (uint16_t)(rr.fixed_at + 4 - at),
@@ -335,21 +187,20 @@ static bool follow_chain(const struct scan *scan, size_t at, uint16_t type, stru
 {
 	uint8_t owner[DNS_NAME_MAX];
 	bool has_grown = false;
-	struct rr rr;
+	struct wire_rr rr;
 
 	for (unsigned i = 0; i < scan->counts[ANSWER]; i++, at = rr.end) {
-		if (!parse_rr(scan, at, &rr))
-			return false;
+		wire_read_rr(&scan->wire, at, &rr);
 		if (rr.type != type && type != DNS_TYPE_ANY && rr.type != DNS_TYPE_CNAME)
 			continue;
-		if (expand_name(scan->packet, at, owner) != chain->length ||
+		if (wire_expand_name(&scan->wire, at, owner) != chain->length ||
 		    memcmp(owner, chain->name, chain->length) != 0)
 			continue;
 		if (rr.type == type || type == DNS_TYPE_ANY) {
 			chain->is_answered = true;
 			continue;
 		}
-		chain->length = expand_name(scan->packet, rr.rdata_at, chain->name);
+		chain->length = wire_expand_name(&scan->wire, rr.rdata_at, chain->name);
 		has_grown = true;
 	}
 	*out_end = at;
@@ -361,19 +212,18 @@ static uint32_t find_negative_ttl(const struct scan *scan, size_t at, const stru
 {
 	uint8_t owner[DNS_NAME_MAX];
 	size_t length;
-	struct rr rr;
+	struct wire_rr rr;
 
 	for (unsigned i = 0; i < scan->counts[AUTHORITY]; i++, at = rr.end) {
 		uint32_t minimum_s;
 
-		if (!parse_rr(scan, at, &rr))
-			return 0;
+		wire_read_rr(&scan->wire, at, &rr);
 		if (rr.type != DNS_TYPE_SOA)
 			continue;
-		length = expand_name(scan->packet, at, owner);
+		length = wire_expand_name(&scan->wire, at, owner);
 		if (!name_is_in(chain->name, chain->length, owner, length))
 			continue;
-		minimum_s = load_be32(scan->packet + rr.end - 4);
+		minimum_s = load_be32(scan->wire.packet + rr.end - 4);
 		return min_u32(rr.ttl_s, minimum_s > TTL_MAX ? 0 : minimum_s);
 	}
 	return 0;
@@ -405,7 +255,7 @@ static void judge_ttls(const struct scan *scan, size_t from, const struct reply_
 enum reply_verdict reply_parse(const uint8_t *packet, size_t length,
 			       const struct reply_expect *expect, struct reply *out)
 {
-	struct scan scan = { .packet = packet, .length = length, .ede = DNS_EDE_NONE };
+	struct scan scan = { .wire = { .packet = packet, .length = length }, .ede = DNS_EDE_NONE };
 	struct reply reply = { 0 };
 	unsigned flags;
 	size_t from;
@@ -416,8 +266,12 @@ enum reply_verdict reply_parse(const uint8_t *packet, size_t length,
 	if (flags & DNS_FLAG_TC)
 		return REPLY_TRUNCATED;
 	from = DNS_HEADER_BYTES;
-	if (load_be16(packet + 4) == 1)
-		from += (size_t)expect->name_length + 4;
+	if (load_be16(packet + 4) == 1) {
+		from = wire_check_name(&scan.wire, from, length);
+		if (from == 0)
+			return REPLY_BAD;
+		from += 4;
+	}
 	for (unsigned i = 0; i < SECTIONS; i++)
 		scan.counts[i] = load_be16(packet + 6 + i * 2);
 	if (!check_sections(&scan, from, expect->qclass))

@@ -449,21 +449,75 @@ static void name_over_255_bytes_by_pointers_is_bad(void **state)
 	expect_bad();
 }
 
+/* CNAMEs whose targets are pointers, each to the pointer before. */
+static void put_chain_of_pointers(unsigned count)
+{
+	size_t before = QNAME_AT;
+
+	for (unsigned i = 0; i < count; i++) {
+		put_rr(QNAME_AT, DNS_TYPE_CNAME, 1, 2);
+		put_pointer((unsigned)before);
+		before = packet.length - 2;
+	}
+	set_counts(count, 0, 0);
+}
+
 static void long_chain_of_pointers_is_bad(void **state)
 {
-	size_t first;
+	(void)state;
+	begin(0, DNS_TYPE_A);
+	put_chain_of_pointers(100);
+	expect_good_and_free();
+	begin(0, DNS_TYPE_A);
+	put_chain_of_pointers(200);
+	expect_bad();
+}
+
+static void pointer_to_what_is_no_name_is_bad(void **state)
+{
+	size_t at;
 
 	(void)state;
 	begin(0, DNS_TYPE_A);
-	put_rr(QNAME_AT, 999, 1, 400);
-	first = packet.length;
-	put_pointer(QNAME_AT);
-	for (unsigned i = 1; i < 200; i++)
-		put_pointer((unsigned)(first + (i - 1) * 2));
-	put_rr((unsigned)(first + 199 * 2), DNS_TYPE_A, 1, 4);
+	put_a(1);
+	at = packet.length - 8; /* the TTL, which reads as the root */
+	put_rr((unsigned)at, DNS_TYPE_A, 1, 4);
 	put("\1\2\3\4", 4);
 	set_counts(2, 0, 0);
 	expect_bad();
+	begin(0, 999);
+	put_rr(QNAME_AT, 999, 1, 3);
+	at = packet.length;
+	put("\1a", 3);
+	put_rr((unsigned)at, DNS_TYPE_A, 1, 4);
+	put("\1\2\3\4", 4);
+	set_counts(2, 0, 0);
+	expect_bad();
+}
+
+static void pointer_into_a_label_is_bad(void **state)
+{
+	(void)state;
+	begin(0, DNS_TYPE_A);
+	put_rr(QNAME_AT, DNS_TYPE_CNAME, 1, 4);
+	put("\2\1\0", 4); /* the inner two bytes read as a name of their own */
+	put_rr((unsigned)packet.length - 3, DNS_TYPE_A, 1, 4);
+	put("\1\2\3\4", 4);
+	set_counts(2, 0, 0);
+	expect_bad();
+}
+
+static void pointer_into_rdata_leads_to_its_name(void **state)
+{
+	(void)state;
+	begin(0, TYPE_MX);
+	put_rr(QNAME_AT, TYPE_MX, 1, 7);
+	put("\0\1\2mx", 5);
+	put_pointer(EXAMPLE_AT);
+	put_rr((unsigned)packet.length - 5, DNS_TYPE_A, 1, 4);
+	put("\1\2\3\4", 4);
+	set_counts(1, 0, 1);
+	expect_good_and_free();
 }
 
 /* ---- record data ---- */
@@ -1090,6 +1144,9 @@ int main(void)
 		cmocka_unit_test(label_types_01_and_10_are_bad),
 		cmocka_unit_test(name_over_255_bytes_by_pointers_is_bad),
 		cmocka_unit_test(long_chain_of_pointers_is_bad),
+		cmocka_unit_test(pointer_to_what_is_no_name_is_bad),
+		cmocka_unit_test(pointer_into_a_label_is_bad),
+		cmocka_unit_test(pointer_into_rdata_leads_to_its_name),
 		cmocka_unit_test(pointer_forward_in_rdata_is_bad_for_every_type_with_names),
 		cmocka_unit_test(name_that_leaves_its_rdata_is_bad),
 		cmocka_unit_test(bytes_behind_a_name_in_rdata_are_bad),
