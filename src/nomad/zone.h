@@ -127,7 +127,7 @@ void zone_set_index(struct zone *zone, uint64_t index);
 /* One usable instance, as the catalogue hands it over. Text is borrowed for the call. */
 struct zone_instance {
 	struct addr addr; /* family 0: `host` is meant; its port is not used */
-	const char *host; /* host name, NULL if addr is set */
+	const char *host; /* host name without its final dot; NULL if addr is set */
 	uint16_t port;	  /* 0: none */
 	const char *const *tags;
 	size_t tag_count; /* tags that are no label are passed over */
