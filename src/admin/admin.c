@@ -177,16 +177,6 @@ static void send_reply(struct connection *connection, enum admin_request_verdict
 		close_connection(connection);
 }
 
-static void read_head(struct connection *connection)
-{
-	struct admin_request request;
-	enum admin_request_verdict verdict =
-		admin_request_parse(connection->head, connection->length, &request);
-
-	if (verdict != ADMIN_REQUEST_INCOMPLETE)
-		send_reply(connection, verdict, &request);
-}
-
 /* Behind the head everything lands in the same place and is forgotten. */
 static void on_room_wanted(uv_handle_t *handle, size_t suggested, uv_buf_t *out)
 {
@@ -200,6 +190,8 @@ static void on_room_wanted(uv_handle_t *handle, size_t suggested, uv_buf_t *out)
 static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *bytes)
 {
 	struct connection *connection = stream->data;
+	enum admin_request_verdict verdict;
+	struct admin_request request;
 
 	(void)bytes;
 	switch (connection->state) {
@@ -209,7 +201,9 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *bytes)
 			return;
 		}
 		connection->length += (size_t)count;
-		read_head(connection);
+		verdict = admin_request_parse(connection->head, connection->length, &request);
+		if (verdict != ADMIN_REQUEST_INCOMPLETE)
+			send_reply(connection, verdict, &request);
 		return;
 	case WRITING:
 	case LINGERING:
