@@ -35,21 +35,25 @@ bool hosts_add_name(struct hosts *hosts, const uint8_t *name, uint8_t length)
 static void add_address(struct hosts *hosts, const struct addr *addr, uint32_t ttl_s)
 {
 	for (uint32_t i = 0; i < hosts->address_count; i++) {
-		if (addr_same_ip(&hosts->address[i].addr, addr))
-			return;
+		struct answer_address *known = &hosts->address[i];
+
+		if (!addr_same_ip(&known->addr, addr))
+			continue;
+		known->ttl_s = min_u32(known->ttl_s, ttl_s);
+		return;
 	}
 	if (hosts->address_count < HOSTS_ADDRESSES_MAX)
 		hosts->address[hosts->address_count++] = (struct answer_address){ *addr, ttl_s };
 }
 
+/* The TTL a client of that answer would see, `ttl_max_s` at most. */
 static uint32_t ttl_of(const struct answer *answer, uint32_t ttl_s, uint32_t ttl_max_s)
 {
-	if (answer->is_stale)
-		ttl_s = min_u32(ttl_s, answer->ttl_max_s);
-	else if (ttl_s > answer->age_s)
-		ttl_s -= answer->age_s;
-	else if (ttl_s)
-		ttl_s = 1;
+	if (!answer->is_stale && ttl_s)
+		ttl_s = ttl_s > answer->age_s ? ttl_s - answer->age_s : 1;
+	ttl_s = min_u32(ttl_s, answer->ttl_max_s);
+	if (answer->is_stale && ttl_s == 0)
+		ttl_s = 1; /* RFC 8767 §4 */
 	return min_u32(ttl_s, ttl_max_s);
 }
 
@@ -68,6 +72,21 @@ static void take_rr(struct hosts *hosts, const struct answer *answer, uint32_t i
 	add_address(hosts, &addr, ttl_of(answer, load_be32(fixed + 4), ttl_max_s));
 }
 
+/* An upstream's ANSWER may lead through aliases; none of its addresses outlives one of them. */
+static void take_chain(struct hosts *hosts, const struct answer *answer, uint32_t ttl_max_s)
+{
+	const struct image *image = answer->image;
+
+	for (uint32_t i = 0; i < image->answer_count; i++) {
+		const uint8_t *fixed = image_rr_bytes(image, i) + image->rr[i].ttl_offset - 4;
+
+		if (load_be16(fixed) == DNS_TYPE_CNAME)
+			ttl_max_s = ttl_of(answer, load_be32(fixed + 4), ttl_max_s);
+	}
+	for (uint32_t i = 0; i < image->answer_count; i++)
+		take_rr(hosts, answer, i, ttl_max_s);
+}
+
 void hosts_take(struct hosts *hosts, const struct answer *answer, uint32_t ttl_max_s)
 {
 	hosts->open_count--;
@@ -77,9 +96,8 @@ void hosts_take(struct hosts *hosts, const struct answer *answer, uint32_t ttl_m
 	}
 	for (uint32_t i = 0; answer->picks && i < answer->pick_count; i++)
 		take_rr(hosts, answer, answer->picks[i], ttl_max_s);
-	for (uint32_t i = 0; answer->image && !answer->picks && i < answer->image->answer_count;
-	     i++)
-		take_rr(hosts, answer, i, ttl_max_s);
+	if (answer->image && !answer->picks)
+		take_chain(hosts, answer, ttl_max_s);
 	for (uint32_t i = 0; i < answer->address_count; i++)
 		add_address(hosts, &answer->addresses[i].addr,
 			    ttl_of(answer, answer->addresses[i].ttl_s, ttl_max_s));

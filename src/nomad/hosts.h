@@ -31,7 +31,8 @@ void hosts_free(struct hosts *hosts);
 /* One more folded wire name to resolve. false: there are enough. */
 bool hosts_add_name(struct hosts *hosts, const uint8_t *name, uint8_t length);
 
-/* What came for one of the names: its addresses are copied, each once; TTLs at most `ttl_max_s`. */
+/* What came for one of the names: its addresses are copied, each once; TTLs as a client would see
+ * them, at most `ttl_max_s`. */
 void hosts_take(struct hosts *hosts, const struct answer *answer, uint32_t ttl_max_s);
 
 /* Forgets the addresses that the picked A or AAAA records of `image` hold already (RFC 2181 §5). */
