@@ -153,19 +153,24 @@ coverage: ## lines of src/ that the tests reach
 
 # ---- shipping ----
 
-install: $(BUILD)/nomad-dns ## binary, unit, man page, licence (PREFIX, DESTDIR)
+UNITS := $(wildcard systemd/*.service systemd/*.socket)
+EXAMPLES := $(wildcard systemd/*.d/* nomad/*.hcl)
+# Units and examples name the binary where it really is.
+install_with_path = mkdir -p $(DESTDIR)$(dir $(2)) && \
+	sed 's|/usr/[a-z/]*bin/nomad-dns|$(SBINDIR)/nomad-dns|g' $(1) >$(DESTDIR)$(2) && \
+	chmod 644 $(DESTDIR)$(2) && echo '$(1) -> $(DESTDIR)$(2)' &&
+
+install: $(BUILD)/nomad-dns ## binary, unit, man page, licence, examples (PREFIX, DESTDIR)
 	install -D -m 755 $(BUILD)/nomad-dns $(DESTDIR)$(SBINDIR)/nomad-dns
 	install -D -m 644 LICENSE $(DESTDIR)$(DOCDIR)/LICENSE
-	@for unit in $(wildcard systemd/*.service systemd/*.socket); do \
-		mkdir -p $(DESTDIR)$(UNITDIR) && \
-		sed 's|/usr/[a-z/]*bin/nomad-dns|$(SBINDIR)/nomad-dns|g' $$unit >$(DESTDIR)$(UNITDIR)/$${unit##*/} && \
-		chmod 644 $(DESTDIR)$(UNITDIR)/$${unit##*/} && echo "unit $(DESTDIR)$(UNITDIR)/$${unit##*/}" || exit 1; done
+	@$(foreach unit,$(UNITS),$(call install_with_path,$(unit),$(UNITDIR)/$(notdir $(unit))))true
+	@$(foreach file,$(EXAMPLES),$(call install_with_path,$(file),$(DOCDIR)/examples/$(notdir $(file))))true
 	@for page in $(wildcard man/*.8); do \
 		install -D -m 644 $$page $(DESTDIR)$(MANDIR)/man8/$${page##*/} || exit 1; done
 
 uninstall: ## removes what install put there
 	rm -f $(DESTDIR)$(SBINDIR)/nomad-dns
-	rm -f $(foreach unit,$(wildcard systemd/*.service systemd/*.socket),$(DESTDIR)$(UNITDIR)/$(notdir $(unit)))
+	rm -f $(foreach unit,$(UNITS),$(DESTDIR)$(UNITDIR)/$(notdir $(unit)))
 	rm -f $(foreach page,$(wildcard man/*.8),$(DESTDIR)$(MANDIR)/man8/$(notdir $(page)))
 	rm -rf $(DESTDIR)$(DOCDIR)
 
