@@ -386,7 +386,7 @@ static uint8_t **make_targets(const struct zone_settings *settings, const char *
 			      size_t count, size_t *out_count)
 {
 	uint8_t(*storage)[DNS_NAME_MAX];
-	uint8_t **targets = malloc(count * (sizeof(*targets) + sizeof(*storage)));
+	uint8_t **targets = malloc((count + 1) * (sizeof(*targets) + sizeof(*storage)));
 	uint8_t relative[DNS_NAME_MAX];
 
 	*out_count = 0;
@@ -412,15 +412,15 @@ int zone_publish_reverse(struct zone *zone, const struct addr *address, const ch
 	uint8_t owner[DNS_NAME_MAX];
 	size_t length = reverse_owner(address, owner), target_count;
 	struct zone_name *name;
-	uint8_t **targets;
+	uint8_t **targets = make_targets(settings, names, name_count, &target_count);
 
-	if (name_count == 0) {
+	if (!targets)
+		return -ENOMEM;
+	if (target_count == 0) {
+		free(targets);
 		remove_name(zone, owner, length);
 		return 0;
 	}
-	targets = make_targets(settings, names, name_count, &target_count);
-	if (!targets)
-		return -ENOMEM;
 	name = zone_build_reverse(owner, length, settings->ttl_s, (const uint8_t *const *)targets,
 				  target_count);
 	free(targets);

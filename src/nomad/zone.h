@@ -78,7 +78,7 @@ struct zone_name {
 	uint32_t text_length;
 };
 
-#define ZONE_SOA_MAX 640 /* owner, two names below it, fixed parts */
+#define ZONE_SOA_MAX 776 /* the longest zone (244 bytes), two names below it, fixed parts */
 
 struct zone_apex { /* one configured zone */
 	uint8_t length;
