@@ -222,6 +222,32 @@ static void half_closed_client_gets_its_answer(void **state)
 	assert_says(fixture, fd, "HTTP/1.1 200 OK\r\n");
 }
 
+static void count_active_timer(uv_handle_t *handle, void *arg)
+{
+	unsigned *count = arg;
+
+	*count += handle->type == UV_TIMER && uv_is_active(handle);
+}
+
+/* Nothing is left to read away, so the place is free at once and not after a deadline. */
+static void half_closed_client_leaves_at_once(void **state)
+{
+	struct fixture *fixture = *state;
+	unsigned active_count = 0;
+	char byte;
+	int fd;
+
+	open_admin(fixture);
+	fd = connect_client(fixture);
+	send_text(fd, "GET /health HTTP/1.0\r\n\r\n");
+	shutdown(fd, SHUT_WR);
+	read_all(fixture, fd, &byte, 1);
+	turn(fixture);
+	uv_walk(&fixture->loop, count_active_timer, &active_count);
+	assert_int_equal(active_count, 0);
+	close(fd);
+}
+
 static void large_page_arrives_whole(void **state)
 {
 	struct fixture *fixture = *state;
@@ -523,6 +549,7 @@ int main(void)
 		LOOP_TEST(request_is_answered_and_the_connection_ended),
 		LOOP_TEST(request_in_pieces_is_answered),
 		LOOP_TEST(half_closed_client_gets_its_answer),
+		LOOP_TEST(half_closed_client_leaves_at_once),
 		LOOP_TEST(large_page_arrives_whole),
 		LOOP_TEST(page_over_the_ceiling_is_an_error_and_not_a_piece),
 		LOOP_TEST(head_over_the_ceiling_is_refused_readably),

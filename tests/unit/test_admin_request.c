@@ -177,6 +177,7 @@ static void names_are_no_allowed_hosts(void **state)
 					     "127.0.0.1:x",
 					     "[::1",
 					     "[::1%lo]",
+					     "[fe80::1%1]",
 					     "[fe80::1%25lo]:80",
 					     ":80",
 					     "[]",
