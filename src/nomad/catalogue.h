@@ -81,6 +81,14 @@ int catalogue_list_commit(struct catalogue_listing *listing, uint64_t index,
 			  const struct zone_times *times);
 void catalogue_list_abandon(struct catalogue_listing *listing);
 
+/* For a list that a lagging server gave: the names stay as they are, only the namespace's times
+ * move. 0 or -ENOMEM. */
+int catalogue_list_keep(struct catalogue *catalogue, const char *namespace_label,
+			const struct zone_times *times);
+
+/* Makes everything held old, so that it is fetched again when it is asked for next. */
+void catalogue_expire(struct catalogue *catalogue);
+
 /* ---- looking up ---- */
 
 /*

@@ -263,3 +263,25 @@ int catalogue_publish_space(struct catalogue *catalogue, const char *namespace_l
 	free(tags);
 	return rc;
 }
+
+int catalogue_list_keep(struct catalogue *catalogue, const char *namespace_label,
+			const struct zone_times *times)
+{
+	return catalogue_publish_space(catalogue, namespace_label, times);
+}
+
+void catalogue_expire(struct catalogue *catalogue)
+{
+	size_t cursor = 0;
+	struct name *name;
+
+	while ((name = map_next(catalogue->names, &cursor, NULL, NULL))) {
+		list_for_each (link, &name->services) {
+			struct service *service = list_entry(link, struct service, by_name);
+
+			service->times.refresh_from_ms = service->times.fresh_until_ms = 0;
+		}
+		if (name->is_published)
+			catalogue_publish_name(catalogue, name, false);
+	}
+}

@@ -48,6 +48,7 @@ struct http {
 	struct list pools; /* it and the retired ones */
 	uint64_t last_id;
 	uint64_t token_looked_ms;
+	bool has_new_token; /* one that nobody was told about */
 	bool is_closing;
 	void (*closed)(void *);
 	void *closed_arg;
@@ -146,7 +147,6 @@ static enum http_failure judge(const struct request *request, CURLcode code)
 	case CURLE_SSL_CERTPROBLEM:
 	case CURLE_SSL_CIPHER:
 	case CURLE_SSL_CACERT_BADFILE:
-	case CURLE_SSL_ISSUER_ERROR:
 	case CURLE_PEER_FAILED_VERIFICATION:
 		return HTTP_CONNECT;
 	case CURLE_FILESIZE_EXCEEDED:
@@ -240,9 +240,7 @@ static int on_set_timer(CURLM *multi, long timeout_ms, void *arg)
 	struct pool *pool = arg;
 
 	(void)multi;
-	if (pool->is_ending)
-		return 0;
-	if (timeout_ms < 0)
+	if (timeout_ms < 0 || pool->is_ending)
 		uv_timer_stop(&pool->timer);
 	else
 		start_timer(pool, timeout_ms);
@@ -415,7 +413,7 @@ uint64_t http_get(struct http *http, size_t address, const char *path, uint64_t 
 		return 0;
 	if (now_ms - http->token_looked_ms >= TOKEN_LOOK_EVERY_MS) {
 		http->token_looked_ms = now_ms;
-		http_refresh_token(http);
+		http->has_new_token |= http_settings_refresh(&http->pool->settings);
 	}
 	request = calloc(1, sizeof(*request));
 	if (!request)
@@ -544,6 +542,7 @@ int http_configure(struct http *http, const struct config *config, char *why, si
 
 	if (!next)
 		return -EINVAL;
+	http->has_new_token |= http_settings_differ(&http->pool->settings, &next->settings);
 	retire(http->pool);
 	http->pool = next;
 	return 0;
@@ -589,9 +588,10 @@ const char *http_address_text(const struct http *http, size_t address)
 
 bool http_refresh_token(struct http *http)
 {
-	bool is_other = http_secret_refresh(&http->pool->settings.auth);
+	bool is_new = http_settings_refresh(&http->pool->settings) || http->has_new_token;
 
-	return http_secret_refresh(&http->pool->settings.token) || is_other;
+	http->has_new_token = false;
+	return is_new;
 }
 
 const char *http_library_version(void)

@@ -67,7 +67,7 @@ uint64_t http_get(struct http *http, size_t address, const char *path, uint64_t 
 void http_cancel(struct http *http, uint64_t id);
 
 /* Reads the token file again if it changed (mtime, size or inode). true: there is a different token
- * now. */
+ * than at the last call, whoever noticed it. */
 bool http_refresh_token(struct http *http);
 
 /* Requests under way. */

@@ -147,3 +147,20 @@ void http_settings_deinit(struct http_settings *settings)
 	free(settings->client_key);
 	memset(settings, 0, sizeof(*settings));
 }
+
+static bool is_other(const struct http_secret *a, const struct http_secret *b)
+{
+	return !a->text || !b->text ? a->text != b->text : strcmp(a->text, b->text) != 0;
+}
+
+bool http_settings_differ(const struct http_settings *a, const struct http_settings *b)
+{
+	return is_other(&a->token, &b->token) || is_other(&a->auth, &b->auth);
+}
+
+bool http_settings_refresh(struct http_settings *settings)
+{
+	bool is_new = http_secret_refresh(&settings->auth);
+
+	return http_secret_refresh(&settings->token) || is_new;
+}

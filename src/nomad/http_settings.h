@@ -23,3 +23,9 @@ struct http_settings {
 int http_settings_init(struct http_settings *settings, const struct config *config, char *why,
 		       size_t why_capacity);
 void http_settings_deinit(struct http_settings *settings);
+
+/* Whether the two have different secrets. */
+bool http_settings_differ(const struct http_settings *a, const struct http_settings *b);
+
+/* Reads the files of secrets that changed. true: there is a different one now. */
+bool http_settings_refresh(struct http_settings *settings);

@@ -1,0 +1,233 @@
+/*
+ * The room itself: its life, its configuration, its clock. Needs become asks in mirror_ask.c, asks
+ * become calls in mirror_call.c.
+ */
+#include "nomad/mirror.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/map.h"
+#include "base/str.h"
+#include "config/config.h"
+#include "dns/name.h"
+#include "nomad/catalogue.h"
+#include "nomad/mirror_parts.h"
+
+#define TICK_MS 100	      /* while anything is under way or planned */
+#define REFRESH_AT_PERCENT 80 /* of its life an answer in use is renewed */
+#define FRESH_MS_MIN 50	      /* with ttl=0: those who waited shall find what came */
+
+/* ---- times ---- */
+
+struct zone_times mirror_times(const struct mirror *mirror, bool is_there, bool is_leaderless)
+{
+	uint64_t now_ms = clock_now_ms();
+	uint64_t life_ms = is_there ? mirror->ttl_ms : mirror->negative_ttl_ms;
+	uint64_t fresh_ms = life_ms < FRESH_MS_MIN ? FRESH_MS_MIN : life_ms;
+	uint64_t stale_ms = mirror->max_stale_ms < fresh_ms ? fresh_ms : mirror->max_stale_ms;
+
+	return (struct zone_times){ .refresh_from_ms = now_ms + fresh_ms * REFRESH_AT_PERCENT / 100,
+				    .fresh_until_ms = now_ms + fresh_ms,
+				    .stale_until_ms = now_ms + stale_ms,
+				    .is_leaderless = is_leaderless };
+}
+
+/* ---- time ---- */
+
+void mirror_tick(struct mirror *mirror, uint64_t now_ms)
+{
+	list_for_each (link, &mirror->active)
+		mirror_call_tick(list_entry(link, struct call, link), now_ms);
+	mirror_health_tick(mirror, now_ms);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct mirror *mirror = timer->data;
+
+	mirror_tick(mirror, clock_now_ms());
+	if (list_is_empty(&mirror->active) && !mirror->health.probe_at_ms)
+		uv_timer_stop(timer);
+}
+
+/* The clock runs while anything is under way or planned. */
+void mirror_arm(struct mirror *mirror)
+{
+	if (!uv_is_active((uv_handle_t *)&mirror->timer))
+		uv_timer_start(&mirror->timer, on_timer, TICK_MS, TICK_MS);
+}
+
+/* ---- the room ---- */
+
+static char *make_filter(const char *filter)
+{
+	size_t capacity = filter ? strlen(filter) * 3 + sizeof("&filter=") : 1;
+	char *text = malloc(capacity);
+
+	if (!text)
+		return NULL;
+	text[0] = '\0';
+	if (filter && filter[0]) {
+		memcpy(text, "&filter=", 8);
+		http_escape(filter, strlen(filter), text + 8, capacity - 8);
+	}
+	return text;
+}
+
+/* Where the probe asks until there is a namespace in use. */
+static const char *first_home(const struct config *config)
+{
+	for (size_t i = 0; i < config->namespace_count; i++) {
+		if (name_is_label(config->namespace[i], strlen(config->namespace[i])))
+			return config->namespace[i];
+	}
+	return "default";
+}
+
+/* false: out of memory, and nothing has changed. */
+static bool take_config(struct mirror *mirror, const struct config *config)
+{
+	char *filter = make_filter(config->filter);
+
+	if (!filter)
+		return false;
+	free(mirror->filter);
+	mirror->filter = filter;
+	mirror->ttl_ms = (uint64_t)config->ttl_s * 1000;
+	mirror->negative_ttl_ms = (uint64_t)config->negative_ttl_s * 1000;
+	mirror->max_stale_ms = config->max_stale_ms;
+	snprintf(mirror->home, sizeof(mirror->home), "%s", first_home(config));
+	mirror->address = 0;
+	return true;
+}
+
+static void free_mirror(struct mirror *mirror)
+{
+	mirror_space_forget(mirror);
+	map_free(mirror->ask_by_key);
+	free(mirror->filter);
+	free(mirror);
+}
+
+/* The first list, for whoever comes: ready means that Nomad said one good word. */
+static void say_hello(struct mirror *mirror)
+{
+	char label[DNS_LABEL_MAX + 1] = "";
+
+	name_fold((const uint8_t *)mirror->home, strlen(mirror->home), (uint8_t *)label);
+	if (mirror_want_list(mirror, label))
+		mirror_pump(mirror);
+	else
+		mirror_health_probe_now(mirror);
+}
+
+struct mirror *mirror_open(const struct mirror_doors *doors, const struct config *config)
+{
+	struct mirror *mirror = calloc(1, sizeof(*mirror));
+
+	if (!mirror)
+		return NULL;
+	mirror->doors = *doors;
+	mirror->tries_millis = UINT32_MAX; /* the bucket is full; its ceiling is applied there */
+	mirror->tries_at_ms = clock_now_ms();
+	list_init(&mirror->asks);
+	list_init(&mirror->active);
+	list_init(&mirror->urgent);
+	list_init(&mirror->leisure);
+	list_init(&mirror->forgettable);
+	mirror->spaces = map_new();
+	mirror->ask_by_key = map_new();
+	hash_dice_init(&mirror->dice);
+	if (!mirror->spaces || !mirror->ask_by_key || !take_config(mirror, config)) {
+		free_mirror(mirror);
+		return NULL;
+	}
+	uv_timer_init(doors->loop, &mirror->timer);
+	mirror->timer.data = mirror;
+	mirror_health_init(mirror);
+	say_hello(mirror);
+	return mirror;
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+	struct mirror *mirror = handle->data;
+	void (*closed)(void *) = mirror->closed;
+	void *arg = mirror->closed_arg;
+
+	free_mirror(mirror);
+	if (closed)
+		closed(arg);
+}
+
+void mirror_close(struct mirror *mirror, void (*closed)(void *), void *arg)
+{
+	mirror->is_closing = true;
+	mirror->closed = closed;
+	mirror->closed_arg = arg;
+	mirror_end_asks(mirror);
+	if (mirror->health.probe)
+		mirror_call_drop(mirror->health.probe);
+	uv_close((uv_handle_t *)&mirror->timer, on_timer_closed);
+}
+
+void mirror_configure(struct mirror *mirror, const struct config *config)
+{
+	char *old_filter = strdup(mirror->filter);
+	uint64_t old_ttl_ms = mirror->ttl_ms;
+
+	if (take_config(mirror, config)) {
+		mirror_space_renew(mirror);
+		/* What was fetched under another filter, or promised for longer, is fetched again.
+		 */
+		if (!old_filter || strcmp(old_filter, mirror->filter) != 0 ||
+		    mirror->ttl_ms < old_ttl_ms)
+			catalogue_expire(mirror->doors.catalogue);
+		if (mirror->health.state != ZONE_NOMAD_OK || mirror->health.is_holding)
+			mirror_health_probe_now(mirror);
+	} else {
+		log_error("nomad", "out of memory: ttl and filter stay as they were");
+	}
+	free(old_filter);
+}
+
+bool mirror_is_ready(const struct mirror *mirror)
+{
+	return mirror->health.is_ready;
+}
+
+void mirror_describe(const struct mirror *mirror, char *out, size_t capacity)
+{
+	const struct health *health = &mirror->health;
+	const char *address = http_address_text(mirror->doors.http, mirror->address);
+	char duration[32];
+
+	str_format_duration_ms((clock_now_ms() - health->since_ms) / 1000 * 1000, duration,
+			       sizeof(duration));
+	switch (health->state) {
+	case ZONE_NOMAD_SILENT:
+		snprintf(out, capacity, "no word yet from Nomad at %s: %s", address,
+			 health->reason);
+		break;
+	case ZONE_NOMAD_OK:
+		if (health->is_holding)
+			snprintf(out, capacity, "lookup, but %s does not answer like Nomad: %s",
+				 address, health->reason);
+		else
+			snprintf(out, capacity, "lookup, Nomad at %s%s", address,
+				 mirror->is_leaderless ? ", which knows no leader" : "");
+		break;
+	case ZONE_NOMAD_LOST:
+		snprintf(out, capacity, "%s for %s: %s",
+			 health->is_ready ? "Nomad is lost" : "no word yet from Nomad", duration,
+			 health->reason);
+		break;
+	case ZONE_NOMAD_DENIED:
+		snprintf(out, capacity, "Nomad at %s refuses the token: %s", address,
+			 health->reason);
+		break;
+	}
+}

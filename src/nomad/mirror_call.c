@@ -1,0 +1,391 @@
+/*
+ * One question to Nomad. It is put to the address that answered last; without an answer after a
+ * second it is asked again beside, `stale`, which any server may answer when there is no leader.
+ * The first good answer wins. What fails at one address goes to the next, and is lost when none is
+ * left.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "nomad/mirror_parts.h"
+
+#define ANSWER_TIMEOUT_MS 5000 /* then an address counts as silent */
+#define STALE_AFTER_MS 1000
+#define ACTIVE_MAX 6   /* questions put at a time … */
+#define REQUESTS_MAX 8 /* … so that of http's connections two are left for stale ones */
+#define COMPLAIN_EVERY_MS 60000
+#define ESCAPED_MAX (3 * 256 + 1)
+
+static void on_reply(void *arg, const struct http_reply *reply);
+
+/* ---- making and dropping ---- */
+
+static char *make_path(const struct mirror *mirror, const char *namespace, const char *service)
+{
+	char space[ESCAPED_MAX], name[ESCAPED_MAX] = "";
+	char *path;
+	int length;
+
+	if (http_escape(namespace, strlen(namespace), space, sizeof(space)) < 0 ||
+	    (service && http_escape(service, strlen(service), name, sizeof(name)) < 0))
+		return NULL;
+	if (service)
+		length = asprintf(&path, "/v1/service/%s?namespace=%s%s", name, space,
+				  mirror->filter);
+	else
+		length = asprintf(&path, "/v1/services?namespace=%s", space);
+	return length < 0 ? NULL : path;
+}
+
+static void free_call(struct call *call)
+{
+	free(call->path);
+	free(call->namespace);
+	free(call->service);
+	free(call);
+}
+
+struct call *mirror_call_new(struct mirror *mirror, struct ask *ask, const char *namespace,
+			     const char *service)
+{
+	struct call *call = calloc(1, sizeof(*call));
+
+	if (!call)
+		return NULL;
+	list_init(&call->link);
+	call->mirror = mirror;
+	call->ask = ask;
+	call->namespace = strdup(namespace);
+	call->service = service ? strdup(service) : NULL;
+	call->path = make_path(mirror, namespace, service);
+	call->plain = (struct leg){ .call = call };
+	call->stale = (struct leg){ .call = call, .is_stale = true };
+	call->was_all_refused = true;
+	if (call->path && call->namespace && (call->service || !service))
+		return call;
+	free_call(call);
+	return NULL;
+}
+
+static void cancel_leg(struct leg *leg)
+{
+	http_cancel(leg->call->mirror->doors.http, leg->id);
+	leg->id = 0;
+}
+
+/* Takes the call out of everything; from here on it is only memory. */
+static void detach(struct call *call)
+{
+	cancel_leg(&call->plain);
+	cancel_leg(&call->stale);
+	list_remove(&call->link);
+	if (call->is_active)
+		call->mirror->active_count--;
+	call->is_active = false;
+}
+
+void mirror_call_drop(struct call *call)
+{
+	detach(call);
+	free_call(call);
+}
+
+/* ---- the queues ---- */
+
+void mirror_call_queue(struct call *call, bool is_urgent)
+{
+	struct mirror *mirror = call->mirror;
+
+	list_append(is_urgent ? &mirror->urgent : &mirror->leisure, &call->link);
+}
+
+/* Somebody waits now for what was only to be refreshed. */
+void mirror_call_hurry(struct mirror *mirror, const struct ask *ask)
+{
+	list_for_each_safe (link, &mirror->leisure) {
+		struct call *call = list_entry(link, struct call, link);
+
+		if (call->ask != ask)
+			continue;
+		list_remove(link);
+		list_append(&mirror->urgent, link);
+	}
+}
+
+/* ---- the end ---- */
+
+static void end_call(struct call *call, enum call_result result)
+{
+	struct mirror *mirror = call->mirror;
+
+	detach(call);
+	if (result == CALL_GOOD)
+		mirror_health_good(mirror, call);
+	if (call->ask)
+		mirror_on_call_end(call, result);
+	if (result != CALL_GOOD)
+		mirror_health_bad(mirror, call, result);
+	free_call(call);
+	mirror_pump(mirror);
+}
+
+/* ---- asking ---- */
+
+static int start_leg(struct leg *leg, uint64_t timeout_ms)
+{
+	struct call *call = leg->call;
+	struct mirror *mirror = call->mirror;
+	char *stale = NULL;
+
+	if (leg->is_stale) {
+		call->has_asked_stale = true;
+		if (asprintf(&stale, "%s&stale", call->path) < 0)
+			return -ENOMEM;
+	}
+	metrics_add(mirror->doors.metrics,
+		    call->service ? METRIC_NOMAD_REQUESTS_SERVICE : METRIC_NOMAD_REQUESTS_LIST, 1);
+	leg->id = http_get(mirror->doors.http, call->address, stale ? stale : call->path,
+			   timeout_ms, on_reply, leg);
+	free(stale);
+	return leg->id ? 0 : -ENOMEM;
+}
+
+/* Asks at call->address; while no leader is known there is no use in asking for it first. */
+static int ask_here(struct call *call)
+{
+	call->started_ms = clock_now_ms();
+	call->has_asked_stale = false;
+	return start_leg(call->mirror->is_leaderless ? &call->stale : &call->plain,
+			 ANSWER_TIMEOUT_MS);
+}
+
+int mirror_call_start(struct call *call)
+{
+	struct mirror *mirror = call->mirror;
+
+	list_remove(&call->link);
+	call->address = mirror->address;
+	call->is_active = true;
+	mirror->active_count++;
+	list_append(&mirror->active, &call->link);
+	mirror_arm(mirror);
+	return ask_here(call);
+}
+
+void mirror_pump(struct mirror *mirror)
+{
+	while (!mirror->health.is_holding && mirror->active_count < ACTIVE_MAX) {
+		struct list *queue =
+			list_is_empty(&mirror->urgent) ? &mirror->leisure : &mirror->urgent;
+		struct call *call;
+
+		if (list_is_empty(queue))
+			return;
+		call = list_entry(queue->next, struct call, link);
+		if (mirror_call_start(call) < 0)
+			end_call(call, CALL_FAILED);
+	}
+}
+
+static void ask_stale(struct call *call, uint64_t now_ms)
+{
+	uint64_t spent_ms = now_ms - call->started_ms;
+
+	if (spent_ms < ANSWER_TIMEOUT_MS)
+		start_leg(&call->stale, ANSWER_TIMEOUT_MS - spent_ms);
+}
+
+void mirror_call_tick(struct call *call, uint64_t now_ms)
+{
+	if (!call->has_asked_stale && now_ms - call->started_ms >= STALE_AFTER_MS &&
+	    http_in_flight(call->mirror->doors.http) < REQUESTS_MAX)
+		ask_stale(call, now_ms);
+}
+
+/* ---- failing ---- */
+
+static void go_on_elsewhere(struct call *call)
+{
+	size_t count = http_address_count(call->mirror->doors.http);
+
+	call->mirror->is_leaderless = false; /* a stale word is no better here: ask for any again */
+	call->tried_count++;
+	if (call->tried_count >= count) {
+		end_call(call, call->has_lost ? CALL_LOST : CALL_STRANGE);
+		return;
+	}
+	call->address = (call->address + 1) % count;
+	if (ask_here(call) < 0)
+		end_call(call, CALL_FAILED);
+}
+
+/* One request failed. The other one may still have a word; a server that answers with an error is
+ * asked again for a stale one, since only a leader may have been missing. */
+static void fail_here(struct call *call, const struct leg *leg, bool is_server_error)
+{
+	if (call->plain.id || call->stale.id)
+		return;
+	if (is_server_error && !leg->is_stale && !call->has_asked_stale) {
+		ask_stale(call, clock_now_ms());
+		if (call->stale.id)
+			return;
+	}
+	go_on_elsewhere(call);
+}
+
+static void note_error(struct call *call, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static void note_error(struct call *call, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(call->error, sizeof(call->error), format, args);
+	va_end(args);
+}
+
+/* The beginning of an error's text, fit for a log line. */
+static const char *first_words(const struct http_reply *reply, char out[120])
+{
+	size_t at = 0;
+
+	for (; at < reply->body_length && at < 119; at++) {
+		char c = reply->body[at];
+
+		out[at] = c >= ' ' && c < 0x7f ? c : ' ';
+	}
+	while (at > 0 && out[at - 1] == ' ')
+		at--;
+	out[at] = '\0';
+	return out;
+}
+
+/* A question that Nomad will not answer however often it is put: for the operator, now and then. */
+static void complain(struct call *call)
+{
+	struct mirror *mirror = call->mirror;
+	bool is_filter = mirror->filter[0] && call->service && strncmp(call->error, "400", 3) == 0;
+	uint64_t held;
+
+	if (!log_brake_take(&mirror->complaint_brake, clock_now_ms(), COMPLAIN_EVERY_MS, &held))
+		return;
+	log_error("nomad", "%s%s: %s", is_filter ? "Nomad refuses the filter, on " : "", call->path,
+		  call->error);
+}
+
+/* ---- judging what came ---- */
+
+static void on_no_reply(struct call *call, struct leg *leg, const struct http_reply *reply)
+{
+	struct metrics *metrics = call->mirror->doors.metrics;
+
+	note_error(call, "%s", reply->error);
+	call->was_all_refused &= reply->failure == HTTP_CONNECT;
+	switch (reply->failure) {
+	case HTTP_OK:
+		break;
+	case HTTP_CONNECT:
+		metrics_add(metrics, METRIC_NOMAD_FAILURES_CONNECT, 1);
+		break;
+	case HTTP_TIMEOUT:
+		metrics_add(metrics, METRIC_NOMAD_FAILURES_TIMEOUT, 1);
+		break;
+	case HTTP_PROTOCOL:
+		metrics_add(metrics, METRIC_NOMAD_FAILURES_BODY, 1);
+		break;
+	case HTTP_TOO_LARGE:
+		/* Nomad is there; only this name is more than we take. */
+		metrics_add(metrics, METRIC_NOMAD_FAILURES_BODY, 1);
+		complain(call);
+		end_call(call, CALL_FAILED);
+		return;
+	case HTTP_CANCELLED:
+		end_call(call, CALL_FAILED);
+		return;
+	}
+	call->has_lost = true;
+	fail_here(call, leg, false);
+}
+
+static void on_denied(struct call *call, const struct http_reply *reply)
+{
+	struct mirror *mirror = call->mirror;
+	char words[120];
+
+	metrics_add(mirror->doors.metrics, METRIC_NOMAD_FAILURES_DENIED, 1);
+	if (reply->status == 200)
+		note_error(call, "an empty list with index 0, which means no access");
+	else
+		note_error(call, "%ld %s", reply->status, first_words(reply, words));
+	if (!call->has_retried_token && http_refresh_token(mirror->doors.http)) {
+		call->has_retried_token = true;
+		mirror_space_renew(mirror);
+		cancel_leg(&call->plain);
+		cancel_leg(&call->stale);
+		if (ask_here(call) == 0)
+			return;
+	}
+	end_call(call, CALL_DENIED);
+}
+
+static void on_good_status(struct call *call, struct leg *leg, const struct http_reply *reply)
+{
+	struct mirror *mirror = call->mirror;
+	int rc = mirror_read(call, reply, leg->is_stale);
+
+	if (rc == -EACCES) {
+		on_denied(call, reply);
+		return;
+	}
+	if (rc == -EINVAL) {
+		metrics_add(mirror->doors.metrics, METRIC_NOMAD_FAILURES_BODY, 1);
+		call->has_lost = true;
+		call->was_all_refused = false;
+		fail_here(call, leg, false);
+		return;
+	}
+	mirror->is_leaderless = !reply->knows_leader;
+	end_call(call, rc < 0 ? CALL_FAILED : CALL_GOOD);
+}
+
+static void on_bad_status(struct call *call, struct leg *leg, const struct http_reply *reply)
+{
+	bool is_strange = reply->status < 400 || reply->status == 404 || reply->status == 429 ||
+			  reply->status == 501;
+	char words[120];
+
+	note_error(call, "%ld %s", reply->status, first_words(reply, words));
+	call->was_all_refused = false;
+	if (reply->retry_after_s > call->retry_after_s)
+		call->retry_after_s = reply->retry_after_s;
+	if (reply->status >= 500)
+		metrics_add(call->mirror->doors.metrics, METRIC_NOMAD_FAILURES_STATUS, 1);
+	if (reply->status < 500 && !is_strange) {
+		complain(call);
+		end_call(call, CALL_FAILED);
+		return;
+	}
+	call->has_lost |= !is_strange;
+	fail_here(call, leg, !is_strange);
+}
+
+static void on_reply(void *arg, const struct http_reply *reply)
+{
+	struct leg *leg = arg;
+	struct call *call = leg->call;
+
+	leg->id = 0;
+	if (reply->failure != HTTP_OK)
+		on_no_reply(call, leg, reply);
+	else if (reply->status == 200)
+		on_good_status(call, leg, reply);
+	else if (reply->status == 401 || reply->status == 403)
+		on_denied(call, reply);
+	else
+		on_bad_status(call, leg, reply);
+}

@@ -1,0 +1,156 @@
+/*
+ * What the mirror's files share, and nobody else sees. An `ask` is what workers want to know of one
+ * name, with all who wait for it; a `call` is one question to Nomad, put to one address after the
+ * other until it is decided. mirror.c owns the asks, mirror_call.c the calls, mirror_space.c what
+ * is known of namespaces, mirror_health.c whether Nomad is there.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/hash.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "nomad/http.h"
+#include "nomad/mirror.h"
+#include "nomad/zone.h"
+
+struct map;
+
+#define MIRROR_KEY_MAX (2 * DNS_LABEL_MAX + 2)
+
+enum call_result { /* from good to bad */
+		   CALL_GOOD,
+		   CALL_FAILED,	 /* this question failed; it says nothing about Nomad */
+		   CALL_DENIED,	 /* 401, 403, or an index of 0 */
+		   CALL_STRANGE, /* every address answers what a Nomad agent does not */
+		   CALL_LOST,	 /* no address has a word for us */
+};
+
+struct ask {
+	struct list link; /* in mirror->asks */
+	struct mirror *mirror;
+	char namespace_label[DNS_LABEL_MAX + 1];
+	char service_label[DNS_LABEL_MAX + 1]; /* "": the namespace's list */
+	struct need *waiters;
+	size_t waiter_count, waiter_capacity;
+	struct list followers;	   /* of a list: the service asks that wait for it */
+	struct list follower_link; /* of a service */
+	size_t open_calls;
+	enum call_result worst;
+};
+
+struct leg { /* one HTTP request of a call */
+	struct call *call;
+	uint64_t id; /* 0: not under way */
+	bool is_stale;
+};
+
+struct call {
+	struct list link; /* queued or active */
+	struct mirror *mirror;
+	struct ask *ask;	   /* NULL: the probe */
+	char *path;		   /* with a '?'; owned */
+	char *namespace, *service; /* exact; owned; service NULL: a list */
+	struct leg plain, stale;
+	bool is_active;
+	bool has_asked_stale, has_retried_token;
+	bool has_lost;	      /* an address failed in a way that means loss */
+	bool was_all_refused; /* every failure was "no connection" */
+	size_t address, tried_count;
+	uint64_t started_ms; /* at this address */
+	uint64_t retry_after_s;
+	char error[256];
+};
+
+struct health {
+	enum zone_nomad state;
+	bool is_ready;	   /* one good word since start */
+	bool is_holding;   /* needs make no requests: the probe finds out when they may again */
+	uint64_t since_ms; /* when it was lost, or last found */
+	uint64_t found_ms;
+	uint64_t probe_at_ms;	 /* 0: none planned */
+	uint64_t probed_home_ms; /* when a denial was last looked into */
+	unsigned step;		 /* of the doubling */
+	struct call *probe;
+	char reason[320];
+};
+
+struct mirror {
+	struct mirror_doors doors;
+	uv_timer_t timer;
+	struct hash_dice dice;
+	struct health health;
+	size_t address;	    /* the one that gave the last good answer */
+	bool is_leaderless; /* the last answer was of a server that knows no leader */
+	uint64_t index;
+
+	struct list asks;
+	struct map *ask_by_key;
+	size_t ask_count;
+	struct list active, urgent, leisure; /* calls; the latter two are queues */
+	size_t active_count;
+
+	struct map *spaces;	 /* folded namespace → struct space_record */
+	struct list forgettable; /* absent and denied ones, the oldest first */
+	size_t forgettable_count;
+	uint64_t tries_millis, tries_at_ms; /* token bucket for namespaces never seen */
+
+	uint64_t ttl_ms, negative_ttl_ms, max_stale_ms;
+	char *filter;		      /* "&filter=…", escaped; "" : none */
+	char home[DNS_LABEL_MAX + 1]; /* exact: where the probe asks */
+	struct log_brake complaint_brake, denied_brake, index_brake;
+
+	bool is_closing;
+	void (*closed)(void *);
+	void *closed_arg;
+};
+
+/* mirror.c */
+void mirror_tick(struct mirror *mirror, uint64_t now_ms);
+void mirror_arm(struct mirror *mirror);
+struct zone_times mirror_times(const struct mirror *mirror, bool is_there, bool is_leaderless);
+
+/* mirror_ask.c */
+struct ask *mirror_want_list(struct mirror *mirror, const char *namespace_label);
+void mirror_end_asks(struct mirror *mirror); /* all of them, at once: Nomad is not there */
+void mirror_on_call_end(struct call *call, enum call_result result);
+
+/* mirror_read.c: a reply with status 200 becomes what we know. 0, -EINVAL (not what Nomad says;
+ * call->error tells), -EACCES (the way Nomad says "no access" with status 200) or -ENOMEM. */
+int mirror_read(struct call *call, const struct http_reply *reply, bool is_stale);
+
+/* mirror_call.c */
+struct call *mirror_call_new(struct mirror *mirror, struct ask *ask, const char *namespace,
+			     const char *service);
+void mirror_call_queue(struct call *call, bool is_urgent);
+void mirror_call_hurry(struct mirror *mirror, const struct ask *ask);
+int mirror_call_start(struct call *call);
+void mirror_call_drop(struct call *call); /* without a word */
+void mirror_call_tick(struct call *call, uint64_t now_ms);
+void mirror_pump(struct mirror *mirror); /* starts what is queued */
+
+/* mirror_space.c */
+bool mirror_space_is_listed(const struct mirror *mirror, const char *label, uint64_t now_ms,
+			    uint64_t *out_index);
+bool mirror_space_is_denied(const struct mirror *mirror, const char *label, uint64_t now_ms);
+bool mirror_space_may_try(struct mirror *mirror, const char *label, uint64_t now_ms);
+int mirror_space_listed(struct mirror *mirror, const char *label, uint64_t index, bool is_absent,
+			uint64_t until_ms);
+int mirror_space_extend(struct mirror *mirror, const char *label, uint64_t until_ms);
+int mirror_space_denied(struct mirror *mirror, const char *label, bool is_list);
+void mirror_space_outside(struct mirror *mirror, const char *label);
+void mirror_space_renew(struct mirror *mirror);	 /* nothing is denied or listed any more */
+void mirror_space_forget(struct mirror *mirror); /* frees all */
+
+/* mirror_health.c */
+void mirror_health_init(struct mirror *mirror);
+void mirror_health_good(struct mirror *mirror, const struct call *call);
+void mirror_health_bad(struct mirror *mirror, const struct call *call, enum call_result result);
+void mirror_health_tick(struct mirror *mirror, uint64_t now_ms);
+void mirror_health_probe_now(struct mirror *mirror);
+enum need_outcome mirror_health_outcome(const struct mirror *mirror);

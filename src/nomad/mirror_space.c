@@ -1,0 +1,200 @@
+/*
+ * What is known of namespaces. Those with services are as many as Nomad has; those that turned out
+ * absent or denied are made up by whoever asks, so few are remembered, and new ones are tried at a
+ * limited pace.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/map.h"
+#include "nomad/catalogue.h"
+#include "nomad/mirror_parts.h"
+
+#define FORGETTABLE_MAX 256
+#define TRIES_BURST 20
+#define TRIES_PER_S 10
+#define DENIED_MS_MIN 5000 /* a refused token is not worth asking about more often */
+#define MILLI 1000
+
+struct space_record {
+	struct list link; /* in mirror->forgettable, or alone */
+	bool is_forgettable;
+	uint64_t index;
+	uint64_t listed_until_ms, denied_until_ms;
+	char label[DNS_LABEL_MAX + 1]; /* folded */
+};
+
+static struct space_record *find(const struct mirror *mirror, const char *label)
+{
+	return map_find(mirror->spaces, label, strlen(label));
+}
+
+static void set_forgettable(struct mirror *mirror, struct space_record *record, bool is_forgettable)
+{
+	mirror->forgettable_count -= record->is_forgettable;
+	list_remove(&record->link);
+	record->is_forgettable = is_forgettable;
+	mirror->forgettable_count += is_forgettable;
+	if (is_forgettable)
+		list_append(&mirror->forgettable, &record->link);
+}
+
+static void drop(struct mirror *mirror, struct space_record *record)
+{
+	set_forgettable(mirror, record, false);
+	map_remove(mirror->spaces, record->label, strlen(record->label));
+	free(record);
+}
+
+static void forget_oldest(struct mirror *mirror)
+{
+	while (mirror->forgettable_count > FORGETTABLE_MAX) {
+		struct space_record *record =
+			list_entry(mirror->forgettable.next, struct space_record, link);
+
+		zone_withdraw(mirror->doors.zone, record->label, NULL);
+		drop(mirror, record);
+	}
+}
+
+static struct space_record *make(struct mirror *mirror, const char *label)
+{
+	struct space_record *record = find(mirror, label);
+	size_t length = strlen(label);
+
+	if (record || length > DNS_LABEL_MAX)
+		return record;
+	record = calloc(1, sizeof(*record));
+	if (!record)
+		return NULL;
+	list_init(&record->link);
+	memcpy(record->label, label, length);
+	if (map_put(mirror->spaces, label, length, record) == 0)
+		return record;
+	free(record);
+	return NULL;
+}
+
+bool mirror_space_is_listed(const struct mirror *mirror, const char *label, uint64_t now_ms,
+			    uint64_t *out_index)
+{
+	const struct space_record *record = find(mirror, label);
+
+	if (record && out_index)
+		*out_index = record->index;
+	return record && now_ms < record->listed_until_ms;
+}
+
+bool mirror_space_is_denied(const struct mirror *mirror, const char *label, uint64_t now_ms)
+{
+	const struct space_record *record = find(mirror, label);
+
+	return record && now_ms < record->denied_until_ms;
+}
+
+/* Whether a namespace may be asked about: known ones always, made-up ones at a limited pace. */
+bool mirror_space_may_try(struct mirror *mirror, const char *label, uint64_t now_ms)
+{
+	uint64_t gained = (now_ms - mirror->tries_at_ms) * TRIES_PER_S;
+
+	if (find(mirror, label))
+		return true;
+	mirror->tries_at_ms = now_ms;
+	mirror->tries_millis += gained;
+	if (mirror->tries_millis > TRIES_BURST * MILLI)
+		mirror->tries_millis = TRIES_BURST * MILLI;
+	if (mirror->tries_millis < MILLI)
+		return false;
+	mirror->tries_millis -= MILLI;
+	return true;
+}
+
+int mirror_space_listed(struct mirror *mirror, const char *label, uint64_t index, bool is_absent,
+			uint64_t until_ms)
+{
+	struct space_record *record = make(mirror, label);
+
+	if (!record)
+		return -ENOMEM;
+	record->index = index;
+	record->listed_until_ms = until_ms;
+	record->denied_until_ms = 0;
+	set_forgettable(mirror, record, is_absent);
+	forget_oldest(mirror);
+	return 0;
+}
+
+/* The list of before stays good for longer. */
+int mirror_space_extend(struct mirror *mirror, const char *label, uint64_t until_ms)
+{
+	struct space_record *record = make(mirror, label);
+
+	if (!record)
+		return -ENOMEM;
+	record->listed_until_ms = until_ms;
+	return 0;
+}
+
+/* A denied list hides which names there are; a denied service says nothing about the list. */
+int mirror_space_denied(struct mirror *mirror, const char *label, bool is_list)
+{
+	struct space_record *record = find(mirror, label);
+	bool is_new = !record;
+	struct zone_times times = mirror_times(mirror, false, false);
+	uint64_t until_ms = clock_now_ms() + DENIED_MS_MIN;
+
+	record = make(mirror, label);
+	if (!record)
+		return -ENOMEM;
+	if (times.fresh_until_ms < until_ms)
+		times.fresh_until_ms = times.refresh_from_ms = until_ms;
+	record->denied_until_ms = times.fresh_until_ms;
+	if (is_list) {
+		record->listed_until_ms = 0;
+		zone_publish_namespace(mirror->doors.zone, label, ZONE_DENIED, &times, NULL, 0);
+	}
+	if (is_new || is_list)
+		set_forgettable(mirror, record, true);
+	forget_oldest(mirror);
+	return 0;
+}
+
+/* Outside the configured namespaces: absent, and no request will ever say otherwise. */
+void mirror_space_outside(struct mirror *mirror, const char *label)
+{
+	static const struct zone_times always = { UINT64_MAX, UINT64_MAX, UINT64_MAX, false };
+	struct space_record *record = make(mirror, label);
+
+	if (!record)
+		return;
+	set_forgettable(mirror, record, true);
+	zone_publish_namespace(mirror->doors.zone, label, ZONE_ABSENT, &always, NULL, 0);
+	forget_oldest(mirror);
+}
+
+/* A new token or configuration: what was absent or denied may be there now, and lists are old. */
+void mirror_space_renew(struct mirror *mirror)
+{
+	struct space_record *record;
+	size_t cursor = 0;
+
+	list_for_each_safe (link, &mirror->forgettable) {
+		record = list_entry(link, struct space_record, link);
+		zone_withdraw(mirror->doors.zone, record->label, NULL);
+		drop(mirror, record);
+	}
+	while ((record = map_next(mirror->spaces, &cursor, NULL, NULL)))
+		record->listed_until_ms = record->denied_until_ms = 0;
+}
+
+void mirror_space_forget(struct mirror *mirror)
+{
+	struct space_record *record;
+	size_t cursor = 0;
+
+	while (mirror->spaces && (record = map_next(mirror->spaces, &cursor, NULL, NULL)))
+		free(record);
+	map_free(mirror->spaces);
+}
