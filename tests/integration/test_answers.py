@@ -529,8 +529,8 @@ def test_token_for_some_namespaces_fails_search_list_names(start, nomad, upstrea
     nomad.is_acl = True
     nomad.add_token("only-prod", "client", ["prod"])
     token = {"NOMAD_TOKEN": "only-prod"}
-    client = Client(start(nomad=nomad.address, forward=upstream.address, env=token))
-    assert_records(client.ask("web.prod.nomad"), "A", "10.30.0.11", "10.30.0.12")
+    client = Client(start(nomad=nomad.address, forward=upstream.address, env=token, until="listening"))
+    eventually(lambda: assert_records(client.ask("web.prod.nomad"), "A", "10.30.0.11", "10.30.0.12"))
     assert rcode(client.ask("example.com.nomad")) == "SERVFAIL"
     narrow = Client(start("--namespace=prod", nomad=nomad.address, forward=upstream.address, env=token))
     assert_nxdomain(narrow.ask("example.com.nomad"))

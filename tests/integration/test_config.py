@@ -179,17 +179,31 @@ def test_the_token_beside_a_task(start, nomad, tmp_path):
 
 def test_hup_takes_up_a_new_configuration(start, nomad, upstream, tmp_path):
     path = tmp_path / "nomad-dns.conf"
-    path.write_text('ttl = "11s"\n')
+    path.write_text('ttl = "2s"\n')
     daemon = start(f"--config={path}", nomad=nomad.address, forward=upstream.address)
     client = Client(daemon)
-    assert ttls(client.ask("redis.default.nomad")) == {11}
-    path.write_text('ttl = "22s"\nnegative-ttl = "3s"\nzone = ["nomad", "corp"]\n')
+    assert ttls(client.ask("redis.default.nomad")) == {2}
+    path.write_text('ttl = "1s"\nnegative-ttl = "3s"\n')
     daemon.signal(signal.SIGHUP)
 
     def check():
-        assert ttls(client.ask("redis.default.nomad")) == {22}
-        assert_records(client.ask("redis.default.corp"), "A", *REDIS)
         assert_nxdomain(client.ask("nosuch.default.nomad"), ttl=3)
+        assert ttls(client.ask("web.default.nomad")) == {1}
+        assert ttls(client.ask("redis.default.nomad")) == {1}
+
+    eventually(check)
+
+
+def test_hup_says_what_only_a_restart_changes(start, nomad, upstream, tmp_path):
+    path = tmp_path / "nomad-dns.conf"
+    path.write_text("workers = 1\n")
+    daemon = start(f"--config={path}", nomad=nomad.address, forward=upstream.address)
+    path.write_text("workers = 2\n")
+    daemon.signal(signal.SIGHUP)
+
+    def check():
+        line = next((line for line in daemon.output().splitlines() if "restart" in line), "")
+        assert "workers" in line
 
     eventually(check)
 
