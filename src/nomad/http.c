@@ -263,8 +263,7 @@ static void on_timer(uv_timer_t *timer)
 	pool->busy++;
 	act(pool, CURL_SOCKET_TIMEOUT, 0);
 	pool->busy--;
-	/* libcurl does not repeat a time it has told before, and a timer may fire a little early.
-	 */
+	/* libcurl does not repeat a time it has told, and a timer may fire a little early. */
 	if (!uv_is_active((uv_handle_t *)timer) && pool->request_count > 0 &&
 	    curl_multi_timeout(pool->multi, &next_ms) == CURLM_OK && next_ms >= 0)
 		start_timer(pool, next_ms > 0 ? next_ms : 1);
@@ -273,9 +272,10 @@ static void on_timer(uv_timer_t *timer)
 
 static void on_socket_ready(void *arg, int fd, bool can_read, bool can_write, bool has_failed)
 {
-	act(arg, fd,
-	    (can_read ? CURL_CSELECT_IN : 0) | (can_write ? CURL_CSELECT_OUT : 0) |
-		    (has_failed ? CURL_CSELECT_ERR : 0));
+	int events = (can_read ? CURL_CSELECT_IN : 0) | (can_write ? CURL_CSELECT_OUT : 0);
+
+	/* With IN beside it libcurl reads, and finds out what the error was. */
+	act(arg, fd, has_failed ? CURL_CSELECT_ERR | CURL_CSELECT_IN : events);
 }
 
 /* ---- a request ---- */
