@@ -220,6 +220,12 @@ def test_unknown_options_are_ignored(house):
     assert not reply.options
 
 
+def test_a_keepalive_with_a_time_in_a_question_is_formerr(ask):
+    assert rcode(ask("redis.default.nomad", tcp=True, options=[dns.edns.GenericOption(11, b"\x00\x10")])) == "FORMERR"
+    reply = ask("redis.default.nomad", tcp=True, options=[dns.edns.GenericOption(11, b"")])
+    assert_records(reply, "A", "192.168.29.76", "192.168.29.77")
+
+
 def test_an_option_longer_than_the_opt_is_formerr(house):
     wire = with_additional(wire_of(), opt(struct.pack("!HH", 100, 9) + b"x"))
     assert house.client.exchange(wire)[3] & 0x0F == FORMERR

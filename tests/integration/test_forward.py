@@ -315,6 +315,16 @@ def test_an_alias_into_our_zone_is_never_believed(house):
     assert house.upstream.count("redis.default.nomad") == 0
 
 
+def test_a_service_s_host_name_that_is_an_alias_into_our_zone(start, nomad, upstream):
+    nomad.register({"ServiceName": "indirect", "Address": "x.cname-own.mode.test", "Port": 1})
+    reply = Client(start(nomad=nomad.address, forward=upstream.address)).ask("indirect.default.nomad")
+    assert LIE not in records(reply)
+
+
+def test_the_root_is_forwarded_too(house):
+    assert rcode(house.client.ask(".", "NS")) == "NOERROR" and house.upstream.count(".") == 1
+
+
 def test_a_folded_question_is_accepted(ask):
     assert records(ask("X.wrong-case.mode.test")) == [address_of("x.wrong-case.mode.test")]
 

@@ -98,7 +98,8 @@ def add(section, name, ttl, rdtype, *texts):
 def add_soa(reply, asked, ttl=300, minimum=60):
     labels = asked.name.labels
     zone = dns.name.Name(labels[-2:]) if len(labels) > 2 else asked.name
-    add(reply.authority, zone, ttl, "SOA", f"ns.{zone} hostmaster.{zone} 1 3600 600 86400 {minimum}")
+    below = zone.to_text().lstrip(".")
+    add(reply.authority, zone, ttl, "SOA", f"ns.{below} hostmaster.{below} 1 3600 600 86400 {minimum}")
 
 
 def address_of(name):

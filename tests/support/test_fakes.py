@@ -440,6 +440,10 @@ def test_configured_records_win(upstream):
     assert len(ask(upstream, "db.example.net").answer[0]) == 2
 
 
+def test_the_root_is_a_name_too(upstream):
+    assert ask(upstream, ".", "NS").authority and ask(upstream, "org", "NS").authority
+
+
 @pytest.mark.parametrize("mode, rcode, has_soa", [
     ("nxdomain", "NXDOMAIN", True), ("nodata", "NOERROR", True), ("nxdomain-no-soa", "NXDOMAIN", False),
     ("nodata-no-soa", "NOERROR", False), ("servfail", "SERVFAIL", False), ("refused", "REFUSED", False),
