@@ -38,7 +38,8 @@ static enum verdict fail(struct answer *out, enum need_outcome outcome, enum zon
 	case NEED_NOT_READY:
 		break;
 	}
-	if (nomad == ZONE_NOMAD_SILENT && outcome != NEED_DENIED && outcome != NEED_OVER_LIMIT) {
+	if ((nomad == ZONE_NOMAD_SILENT || outcome == NEED_NOT_READY) && outcome != NEED_DENIED &&
+	    outcome != NEED_OVER_LIMIT) {
 		ede = DNS_EDE_NOT_READY;
 		text = "no word from Nomad yet";
 	}
@@ -62,21 +63,39 @@ static bool was_refused(const struct query *query, enum zone_nomad nomad)
 	return true;
 }
 
+enum verdict judge_denial(const struct query *query, struct answer *out)
+{
+	if (query->nomad_outcome == NEED_DENIED && out->is_stale)
+		return fail(out, NEED_DENIED, ZONE_NOMAD_DENIED);
+	out->rcode = DNS_NXDOMAIN;
+	if (out->ede == DNS_EDE_STALE_ANSWER)
+		out->ede = DNS_EDE_STALE_NXDOMAIN;
+	return VERDICT_ANSWERED;
+}
+
+/* Whether `name` is still the truth. While Nomad is out of reach a live mirror keeps nothing true:
+ * then even its names only live as long as stale ones. */
+static bool is_true_at(const struct zone_name *name, bool is_out, uint64_t now_ms)
+{
+	return now_ms < atomic_load_explicit(&name->fresh_until_ms, memory_order_acquire) &&
+	       (!is_out ||
+		now_ms < atomic_load_explicit(&name->stale_until_ms, memory_order_relaxed));
+}
+
 enum verdict judge_name(const struct zone *zone, const struct query *query,
 			const struct zone_name *name, uint64_t now_ms, struct answer *out)
 {
 	enum zone_nomad nomad = zone_nomad(zone);
 	bool is_lost = was_refused(query, nomad);
 	bool is_new = query->nomad_outcome == NEED_CAME; /* a word came for this very question */
-	bool is_fresh = name && (is_new || now_ms < atomic_load_explicit(&name->fresh_until_ms,
-									 memory_order_acquire));
+	bool is_out = nomad == ZONE_NOMAD_LOST || nomad == ZONE_NOMAD_DENIED;
+	bool is_fresh = name && (is_new || is_true_at(name, is_out, now_ms));
 	bool is_known = name && (name->state == ZONE_LOADED || name->state == ZONE_ABSENT);
 
 	if (is_fresh && name->state == ZONE_DENIED)
 		return fail(out, NEED_DENIED, nomad);
 	if (is_fresh && is_known) {
-		if (nomad == ZONE_NOMAD_LOST ||
-		    atomic_load_explicit(&name->is_leaderless, memory_order_relaxed))
+		if (is_out || atomic_load_explicit(&name->is_leaderless, memory_order_relaxed))
 			judge_mark_stale(out, DNS_EDE_STALE_ANSWER);
 		return VERDICT_ANSWERED;
 	}

@@ -18,5 +18,11 @@
 enum verdict judge_name(const struct zone *zone, const struct query *query,
 			const struct zone_name *name, uint64_t now_ms, struct answer *out);
 
+/*
+ * What was ANSWERED is that there is no such name: makes it an NXDOMAIN, marked stale where it must
+ * be. FAILED, with SERVFAIL in `out`, when only a refused token keeps us from knowing better.
+ */
+enum verdict judge_denial(const struct query *query, struct answer *out);
+
 /* Marks an answer as the last good one: TTLs of at most 30 s, and `ede`. */
 void judge_mark_stale(struct answer *out, uint16_t ede);

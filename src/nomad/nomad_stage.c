@@ -119,14 +119,14 @@ static enum verdict say_nodata(const struct nomad_stage *stage, const struct zon
 	return VERDICT_ANSWERED;
 }
 
-static enum verdict say_nxdomain(const struct nomad_stage *stage, const struct zone_apex *apex,
-				 struct answer *out)
+static enum verdict say_nxdomain(const struct nomad_stage *stage, const struct query *query,
+				 const struct zone_apex *apex, struct answer *out)
 {
-	out->rcode = DNS_NXDOMAIN;
-	if (out->ede == DNS_EDE_STALE_ANSWER)
-		out->ede = DNS_EDE_STALE_NXDOMAIN;
-	put_soa(stage, apex, out);
-	return VERDICT_ANSWERED;
+	enum verdict verdict = judge_denial(query, out);
+
+	if (verdict == VERDICT_ANSWERED)
+		put_soa(stage, apex, out);
+	return verdict;
 }
 
 static enum verdict say_picks(struct nomad_stage *stage, const struct zone_apex *apex,
@@ -215,7 +215,7 @@ static enum verdict ask_namespace(struct nomad_stage *stage, const struct query 
 							 memcmp(place->label, "udp", 3) == 0)) ||
 			   has_tag(name, place->label, place->label_length);
 	if (!is_there)
-		return say_nxdomain(stage, apex, out);
+		return say_nxdomain(stage, query, apex, out);
 	return query->question.type == DNS_TYPE_ANY ? say_any(stage, apex, out)
 						    : say_nodata(stage, apex, out);
 }
@@ -332,7 +332,7 @@ static enum verdict say_set(struct nomad_stage *stage, struct query *query,
 	enum verdict verdict;
 
 	if (!set)
-		return say_nxdomain(stage, apex, out);
+		return say_nxdomain(stage, query, apex, out);
 	switch (query->question.type) {
 	case DNS_TYPE_A:
 	case DNS_TYPE_AAAA:
@@ -372,7 +372,8 @@ static enum verdict ask_service(struct nomad_stage *stage, struct query *query,
 
 	if (!name) {
 		verdict = judge_by_list(stage, query, place, now_ms, out);
-		return verdict == VERDICT_ANSWERED ? say_nxdomain(stage, apex, out) : verdict;
+		return verdict == VERDICT_ANSWERED ? say_nxdomain(stage, query, apex, out)
+						   : verdict;
 	}
 	verdict = judge_name(stage->zone, query, name, now_ms, out);
 	if (verdict == VERDICT_PENDING && name->state == ZONE_ABSENT)
@@ -380,7 +381,7 @@ static enum verdict ask_service(struct nomad_stage *stage, struct query *query,
 	if (verdict != VERDICT_ANSWERED)
 		return verdict;
 	if (name->state == ZONE_ABSENT)
-		return say_nxdomain(stage, apex, out);
+		return say_nxdomain(stage, query, apex, out);
 	atomic_store_explicit(&name->asked_count,
 			      atomic_load_explicit(&name->asked_count, memory_order_relaxed) + 1,
 			      memory_order_relaxed);
@@ -427,7 +428,7 @@ enum verdict nomad_stage_ask(struct nomad_stage *stage, struct query *query, uin
 	case PLACE_SERVER:
 		return ask_server(stage, query, apex, out);
 	case PLACE_NOWHERE:
-		return say_nxdomain(stage, apex, out);
+		return say_nxdomain(stage, query, apex, out);
 	case PLACE_NAMESPACE:
 	case PLACE_UNDERSCORE:
 		return ask_namespace(stage, query, &place, apex, now_ms, out);
