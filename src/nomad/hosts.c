@@ -123,3 +123,12 @@ void hosts_leave_out(struct hosts *hosts, const struct image *image, const uint1
 	}
 	hosts->address_count = kept;
 }
+
+uint32_t hosts_min_ttl(const struct hosts *hosts)
+{
+	uint32_t ttl_s = UINT32_MAX;
+
+	for (uint32_t i = 0; i < hosts->address_count; i++)
+		ttl_s = min_u32(ttl_s, hosts->address[i].ttl_s);
+	return ttl_s;
+}

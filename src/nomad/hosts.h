@@ -38,3 +38,6 @@ void hosts_take(struct hosts *hosts, const struct answer *answer, uint32_t ttl_m
 /* Forgets the addresses that the picked A or AAAA records of `image` hold already (RFC 2181 §5). */
 void hosts_leave_out(struct hosts *hosts, const struct image *image, const uint16_t *picks,
 		     uint32_t count);
+
+/* The smallest TTL of the addresses; UINT32_MAX when there are none. */
+uint32_t hosts_min_ttl(const struct hosts *hosts);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/metrics.h"
 #include "config/config.h"
 #include "dns/name.h"
@@ -70,6 +71,18 @@ void nomad_stage_free(struct nomad_stage *stage)
 	free(stage);
 }
 
+/* Each address once, on however many ports we listen there (RFC 2181 §5). */
+static void add_listen(struct nomad_stage *stage, int which, const struct addr *addr,
+		       uint32_t ttl_s)
+{
+	for (uint32_t i = 0; i < stage->listen_count[which]; i++) {
+		if (addr_same_ip(&stage->listen[which][i].addr, addr))
+			return;
+	}
+	stage->listen[which][stage->listen_count[which]++] =
+		(struct answer_address){ *addr, ttl_s };
+}
+
 void nomad_stage_configure(struct nomad_stage *stage, const struct config *config)
 {
 	forget_listen(stage);
@@ -78,10 +91,8 @@ void nomad_stage_configure(struct nomad_stage *stage, const struct config *confi
 	for (size_t i = 0; i < config->listen_count; i++) {
 		int which = config->listen[i].family == AF_INET6;
 
-		if (!stage->listen[which] || addr_is_any(&config->listen[i]))
-			continue;
-		stage->listen[which][stage->listen_count[which]++] =
-			(struct answer_address){ config->listen[i], config->ttl_s };
+		if (stage->listen[which] && !addr_is_any(&config->listen[i]))
+			add_listen(stage, which, &config->listen[i], config->ttl_s);
 	}
 }
 
@@ -319,6 +330,8 @@ static enum verdict say_addresses(struct nomad_stage *stage, struct query *query
 	out->pick_count = count;
 	out->addresses = hosts->address;
 	out->address_count = hosts->address_count;
+	/* one set has one TTL (RFC 2181 §5.2), and some clients believe the first record's */
+	out->ttl_max_s = min_u32(out->ttl_max_s, hosts_min_ttl(hosts));
 	out->rotation = hash_dice_roll(&stage->dice) % (count + hosts->address_count);
 	return VERDICT_ANSWERED;
 }
