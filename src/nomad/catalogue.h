@@ -44,6 +44,9 @@ void catalogue_add_bad(void *update, const char *why);
 /* Whether Nomad said that there are no instances at all. */
 bool catalogue_is_empty(const struct catalogue_update *update);
 
+/* Whether there is something, and none of it could be read: then Nomad did not say this. */
+bool catalogue_is_unusable(const struct catalogue_update *update);
+
 /*
  * Makes it the truth as of `index`, and publishes the folded name if anything changed (else only
  * its times move). No instances at all: the service is gone (published as absent until
@@ -72,6 +75,9 @@ int catalogue_list_add(void *listing, const struct json_listed *listed); /* fits
 void catalogue_list_add_bad(void *listing, const char *why);		 /* fits on_bad */
 bool catalogue_list_is_empty(const struct catalogue_listing *listing);
 
+/* Whether any of it could not be read: then what is missing proves nothing. */
+bool catalogue_list_is_unusable(const struct catalogue_listing *listing);
+
 /*
  * Makes the list the truth: names not in it are gone (at once, their records too), new ones are
  * known to exist, those that stay keep their records. A name fetched after the list was made stays.
@@ -81,8 +87,7 @@ int catalogue_list_commit(struct catalogue_listing *listing, uint64_t index,
 			  const struct zone_times *times);
 void catalogue_list_abandon(struct catalogue_listing *listing);
 
-/* For a list that a lagging server gave: the names stay as they are, only the namespace's times
- * move. 0 or -ENOMEM. */
+/* For a list of a lagging server: the names stay, only the namespace's times move. 0 or -ENOMEM. */
 int catalogue_list_keep(struct catalogue *catalogue, const char *namespace_label,
 			const struct zone_times *times);
 

@@ -22,7 +22,7 @@ struct catalogue_listing {
 	size_t name_count, over_limit_count;
 	struct buf tags; /* folded, distinct, each with its NUL */
 	struct map *tags_seen;
-	bool has_seen;
+	bool has_seen, has_bad;
 	bool has_name; /* the namespace is a label, and allowed */
 	char namespace[];
 };
@@ -60,6 +60,11 @@ void catalogue_list_abandon(struct catalogue_listing *listing)
 bool catalogue_list_is_empty(const struct catalogue_listing *listing)
 {
 	return !listing->has_seen;
+}
+
+bool catalogue_list_is_unusable(const struct catalogue_listing *listing)
+{
+	return listing->has_bad;
 }
 
 static int add_tag(struct catalogue_listing *listing, const char *tag)
@@ -108,7 +113,7 @@ void catalogue_list_add_bad(void *arg, const char *why)
 {
 	struct catalogue_listing *listing = arg;
 
-	listing->has_seen = true;
+	listing->has_seen = listing->has_bad = true;
 	catalogue_leave_out(listing->catalogue, listing->namespace, "?", "", why);
 }
 

@@ -32,6 +32,7 @@ struct catalogue_update {
 	size_t over_limit_count;
 	struct buf text; /* hosts and tags, each with its NUL */
 	bool has_seen;	 /* anything at all, usable or not */
+	bool has_read;	 /* one that is a registration, usable or not */
 	bool has_name;	 /* both names are labels of an allowed namespace */
 	const char *service;
 	char namespace[]; /* the service's name stands behind it */
@@ -67,6 +68,11 @@ void catalogue_abandon(struct catalogue_update *update)
 bool catalogue_is_empty(const struct catalogue_update *update)
 {
 	return !update->has_seen;
+}
+
+bool catalogue_is_unusable(const struct catalogue_update *update)
+{
+	return update->has_seen && !update->has_read;
 }
 
 /* ---- judging one ---- */
@@ -182,7 +188,7 @@ int catalogue_add(void *arg, const struct json_instance *instance)
 	const char *host = NULL, *why;
 	int rc;
 
-	update->has_seen = true;
+	update->has_seen = update->has_read = true;
 	if (update->count >= INSTANCES_MAX) {
 		update->over_limit_count++;
 		return 0;

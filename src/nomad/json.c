@@ -34,8 +34,29 @@ static void say_bad(struct reader *reader, const char *why)
 		reader->on_bad(reader->arg, why);
 }
 
-/* The slice as a cJSON tree. The scanner has found it well-formed, so NULL means out of memory. */
-static cJSON *parse_slice(struct json_slice slice)
+/*
+ * cJSON would end a string at "\u0000", and "re\u0000dis" would be "re". A copy says \u0001
+ * instead: that is in no label, address or key either, and stays visible as something else.
+ */
+static char *without_nul(struct json_slice slice)
+{
+	char *copy = malloc(slice.length);
+	size_t at = 0;
+
+	if (!copy)
+		return NULL;
+	memcpy(copy, slice.at, slice.length);
+	while (at + 1 < slice.length) {
+		bool is_escape = copy[at] == '\\';
+
+		if (is_escape && slice.length - at >= 6 && memcmp(copy + at + 1, "u0000", 5) == 0)
+			copy[at + 5] = '1';
+		at += is_escape ? 2 : 1;
+	}
+	return copy;
+}
+
+static cJSON *parse(struct json_slice slice)
 {
 	const char *end = NULL;
 	cJSON *item = cJSON_ParseWithLengthOpts(slice.at, slice.length, &end, 0);
@@ -44,6 +65,20 @@ static cJSON *parse_slice(struct json_slice slice)
 		return item;
 	cJSON_Delete(item);
 	return NULL;
+}
+
+/* The slice as a cJSON tree. The scanner has found it well-formed, so NULL means out of memory. */
+static cJSON *parse_slice(struct json_slice slice, bool has_nul)
+{
+	char *copy;
+	cJSON *item;
+
+	if (!has_nul)
+		return parse(slice);
+	copy = without_nul(slice);
+	item = copy ? parse((struct json_slice){ copy, slice.length }) : NULL;
+	free(copy);
+	return item;
 }
 
 static const char *string_of(const cJSON *object, const char *key)
@@ -182,11 +217,7 @@ static int visit_instance(struct reader *reader, struct json_slice element, void
 	cJSON *object;
 	int rc;
 
-	if (reader->scan.has_nul) {
-		say_bad(reader, "a registration with a NUL in a string");
-		return 0;
-	}
-	object = parse_slice(element);
+	object = parse_slice(element, reader->scan.has_nul);
 	if (!object)
 		return -ENOMEM;
 	rc = deliver_instance(reader, object, *on_instance);
@@ -206,11 +237,7 @@ static int visit_listed(struct reader *reader, struct json_slice element, void *
 	cJSON *object;
 	int rc;
 
-	if (walk->scan->has_nul) {
-		say_bad(reader, "a listed service with a NUL in a string");
-		return 0;
-	}
-	object = parse_slice(element);
+	object = parse_slice(element, walk->scan->has_nul);
 	if (!object)
 		return -ENOMEM;
 	rc = deliver_listed(reader, object, walk->namespace, walk->on_listed);
@@ -259,12 +286,11 @@ static int visit_namespace(struct reader *reader, struct json_slice element, voi
 	cJSON *name;
 	int rc;
 
-	if (*element.at != '{' || !find_members(element, &namespace, &services, &has_nul) ||
-	    has_nul) {
+	if (*element.at != '{' || !find_members(element, &namespace, &services, &has_nul)) {
 		say_bad(reader, "a listed namespace without a usable Namespace and Services");
 		return 0;
 	}
-	name = parse_slice(namespace);
+	name = parse_slice(namespace, has_nul);
 	if (!name)
 		return -ENOMEM;
 	scan = (struct json_scan){ .at = services.at, .end = services.at + services.length };

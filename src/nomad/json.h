@@ -1,7 +1,8 @@
 /*
  * The cJSON door: Nomad's bodies to plain structs. The array is handed to cJSON one element at a
  * time, so memory does not grow with the body. Whole body or nothing: one malformed byte anywhere
- * is an error, and nothing was delivered to keep. Pure.
+ * is an error, and nothing was delivered to keep. A NUL in a string ("\u0000") is handed out as the
+ * byte 1, which no name has either, so that it never shortens one. Pure.
  */
 #pragma once
 

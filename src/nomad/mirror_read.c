@@ -26,23 +26,33 @@ static int wrong_body(struct call *call, const char *why)
 	return -EINVAL;
 }
 
+struct probed {
+	bool has_seen, has_bad;
+};
+
 static int on_probe_instance(void *arg, const struct json_instance *instance)
 {
 	(void)instance;
-	*(bool *)arg = true;
+	((struct probed *)arg)->has_seen = true;
 	return 0;
+}
+
+static void on_probe_bad(void *arg, const char *why)
+{
+	(void)why;
+	((struct probed *)arg)->has_bad = true;
 }
 
 static int read_probe(struct call *call, const struct http_reply *reply)
 {
-	bool has_seen = false;
-	char why[128] = "";
-	int rc = json_read_service(reply->body, reply->body_length, on_probe_instance, NULL,
-				   &has_seen, why, sizeof(why));
+	struct probed probed = { false, false };
+	char why[128] = "there is no registration in it";
+	int rc = json_read_service(reply->body, reply->body_length, on_probe_instance, on_probe_bad,
+				   &probed, why, sizeof(why));
 
-	if (rc == -EINVAL)
+	if (rc == -EINVAL || probed.has_bad)
 		return wrong_body(call, why);
-	return rc < 0 || has_seen ? rc : judge_empty(call, reply);
+	return rc < 0 || probed.has_seen ? rc : judge_empty(call, reply);
 }
 
 static int read_service(struct call *call, const struct http_reply *reply, bool is_stale)
@@ -60,6 +70,8 @@ static int read_service(struct call *call, const struct http_reply *reply, bool 
 				       catalogue_add_bad, update, why, sizeof(why));
 	if (rc == -EINVAL)
 		rc = wrong_body(call, why);
+	if (rc == 0 && catalogue_is_unusable(update))
+		rc = wrong_body(call, "there is no registration in it");
 	if (rc == 0 && catalogue_is_empty(update))
 		rc = judge_empty(call, reply);
 	if (rc < 0) {
@@ -109,6 +121,8 @@ static int read_list(struct call *call, const struct http_reply *reply, bool is_
 					catalogue_list_add_bad, listing, why, sizeof(why));
 	if (rc == -EINVAL)
 		rc = wrong_body(call, why);
+	if (rc == 0 && catalogue_list_is_unusable(listing))
+		rc = wrong_body(call, "something in it is no list of names");
 	if (rc == 0 && catalogue_list_is_empty(listing))
 		rc = judge_empty(call, reply);
 	if (rc == 0)

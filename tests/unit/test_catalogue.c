@@ -195,15 +195,31 @@ static void service_with_only_unusable_instances_exists_without_records(void **s
 	assert_string_equal(fake_text("web.default"), "LOADED");
 }
 
-static void service_with_only_unreadable_instances_exists_without_records(void **state)
+static void body_without_anything_readable_is_unusable(void **state)
 {
 	struct catalogue_update *update = catalogue_begin(catalogue, "default", "web");
 
 	(void)state;
+	assert_false(catalogue_is_unusable(update));
 	catalogue_add_bad(update, "no Address");
 	assert_false(catalogue_is_empty(update));
-	assert_int_equal(catalogue_commit(update, 5, &early), 0);
-	assert_string_equal(fake_text("web.default"), "LOADED");
+	assert_true(catalogue_is_unusable(update));
+	fill(update, &(struct one){ "a", "", 80, NULL }, 1);
+	assert_false(catalogue_is_unusable(update));
+	catalogue_abandon(update);
+}
+
+static void list_with_anything_unreadable_is_unusable(void **state)
+{
+	struct catalogue_listing *listing = catalogue_list_begin(catalogue, "default");
+
+	(void)state;
+	assert_int_equal(
+		catalogue_list_add(listing, &(struct json_listed){ "default", "web", NULL, 0 }), 0);
+	assert_false(catalogue_list_is_unusable(listing));
+	catalogue_list_add_bad(listing, "no ServiceName");
+	assert_true(catalogue_list_is_unusable(listing));
+	catalogue_list_abandon(listing);
 }
 
 static void unusable_instances_are_left_out_and_counted(void **state)
@@ -497,7 +513,8 @@ int main(void)
 		TEST(publishing_that_failed_is_made_good_by_the_next_update),
 		TEST(service_without_instances_is_absent),
 		TEST(service_with_only_unusable_instances_exists_without_records),
-		TEST(service_with_only_unreadable_instances_exists_without_records),
+		TEST(body_without_anything_readable_is_unusable),
+		TEST(list_with_anything_unreadable_is_unusable),
 		TEST(unusable_instances_are_left_out_and_counted),
 		TEST(odd_but_good_addresses_are_served),
 		TEST(last_of_two_with_one_id_counts),

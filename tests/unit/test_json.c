@@ -143,17 +143,27 @@ static void huge_port_is_delivered_as_said(void **state)
 	assert_true(seen.port > 1e299);
 }
 
-static void escaped_nul_makes_its_element_bad_and_no_other(void **state)
+static void escaped_nul_never_shortens_a_string(void **state)
 {
 	struct seen seen = { 0 };
-	const char *body =
-		"[" INSTANCE("192.0.2.1\\u0000x", "1") "," INSTANCE("192.0.2.2", "1") "]";
+	const char *body = "[" INSTANCE("192.0.2.1\\u0000x",
+					"1") "," INSTANCE("\\\\u0000\\\\\\u0000", "1") "]";
 
 	(void)state;
 	assert_int_equal(read_instances(body, strlen(body), &seen), 0);
-	assert_int_equal(seen.bad_count, 1);
-	assert_int_equal(seen.count, 1);
-	assert_string_equal(seen.lines[0], "default/web/id1@192.0.2.2 v1 http");
+	assert_int_equal(seen.count, 2);
+	assert_string_equal(seen.lines[0], "default/web/id1@192.0.2.1\001x v1 http");
+	assert_string_equal(seen.lines[1], "default/web/id1@\\u0000\\\001 v1 http");
+}
+
+static void key_with_an_escaped_nul_is_another_key(void **state)
+{
+	struct seen seen = { 0 };
+	const char *body = "[{\"Address\\u0000\":\"192.0.2.1\",\"Address\":\"192.0.2.2\"}]";
+
+	(void)state;
+	assert_int_equal(read_instances(body, strlen(body), &seen), 0);
+	assert_string_equal(seen.lines[0], "//@192.0.2.2");
 }
 
 static void element_that_is_no_object_is_passed_over(void **state)
@@ -289,14 +299,25 @@ static void listed_element_without_a_name_is_passed_over(void **state)
 
 	(void)state;
 	assert_int_equal(read_list("[7,{},{\"Namespace\":\"x\"},{\"Namespace\":7,\"Services\":[]},"
-				   "{\"Namespace\":\"a\\u0000b\",\"Services\":[]},"
-				   "{\"Namespace\":\"x\",\"Services\":[7,{},{\"ServiceName\":"
-				   "\"a\\u0000b\"},{\"ServiceName\":\"ok\"}]}]",
+				   "{\"Namespace\":\"x\",\"Services\":[7,{},{\"ServiceName\":7},"
+				   "{\"ServiceName\":\"ok\"}]}]",
 				   &seen),
 			 0);
-	assert_int_equal(seen.bad_count, 8);
+	assert_int_equal(seen.bad_count, 7);
 	assert_int_equal(seen.count, 1);
 	assert_string_equal(seen.lines[0], "x/ok");
+}
+
+static void escaped_nul_shortens_no_listed_name(void **state)
+{
+	struct seen seen = { 0 };
+
+	(void)state;
+	assert_int_equal(read_list("[{\"Namespace\":\"a\\u0000b\",\"Services\":[{\"ServiceName\":"
+				   "\"re\\u0000dis\",\"Tags\":[\"\\u0000\"]}]}]",
+				   &seen),
+			 0);
+	assert_string_equal(seen.lines[0], "a\001b/re\001dis \001");
 }
 
 static void malformed_list_is_refused(void **state)
@@ -318,7 +339,8 @@ int main(void)
 		cmocka_unit_test(null_tags_are_none),
 		cmocka_unit_test(port_that_is_no_number_is_nan),
 		cmocka_unit_test(huge_port_is_delivered_as_said),
-		cmocka_unit_test(escaped_nul_makes_its_element_bad_and_no_other),
+		cmocka_unit_test(escaped_nul_never_shortens_a_string),
+		cmocka_unit_test(key_with_an_escaped_nul_is_another_key),
 		cmocka_unit_test(element_that_is_no_object_is_passed_over),
 		cmocka_unit_test(first_of_two_equal_keys_wins),
 		cmocka_unit_test(malformed_bodies_are_refused),
@@ -328,6 +350,7 @@ int main(void)
 		cmocka_unit_test(value_of_the_callback_ends_the_walk),
 		cmocka_unit_test(list_gives_each_name_with_its_namespace),
 		cmocka_unit_test(listed_element_without_a_name_is_passed_over),
+		cmocka_unit_test(escaped_nul_shortens_no_listed_name),
 		cmocka_unit_test(malformed_list_is_refused),
 	};
 

@@ -780,7 +780,8 @@ static void found_again_needs_are_asked_again(void **state)
 
 static void unusable_bodies_are_failures_that_remove_nothing(void **state)
 {
-	static const char *const bodies[] = { "", "<html>", "[{\"ID\":\"a\"", "{}", "null" };
+	static const char *const bodies[] = { "",     "<html>", "[{\"ID\":\"a\"",	 "{}",
+					      "null", "[1]",	"[{\"Services\":\"x\"}]" };
 
 	(void)state;
 	open_loaded();
@@ -794,7 +795,16 @@ static void unusable_bodies_are_failures_that_remove_nothing(void **state)
 			advance(60000);
 		answer(PROBE, "[]", 12);
 	}
-	assert_int_equal(metric(METRIC_NOMAD_FAILURES_BODY), 5);
+	assert_int_equal(metric(METRIC_NOMAD_FAILURES_BODY), sizeof(bodies) / sizeof(bodies[0]));
+}
+
+static void probe_is_not_content_with_an_unusable_body(void **state)
+{
+	(void)state;
+	open_lost();
+	advance(1200);
+	answer(PROBE, "[1]", 12);
+	assert_int_equal(fake_zone.nomad, ZONE_NOMAD_LOST);
 }
 
 static void empty_list_without_an_index_removes_nothing(void **state)
@@ -1152,6 +1162,7 @@ int main(void)
 		TEST(nomad_with_errors_is_probed_ever_more_rarely),
 		TEST(found_again_needs_are_asked_again),
 		TEST(unusable_bodies_are_failures_that_remove_nothing),
+		TEST(probe_is_not_content_with_an_unusable_body),
 		TEST(empty_list_without_an_index_removes_nothing),
 		TEST(full_body_without_an_index_is_taken),
 		TEST(reply_over_the_ceiling_fails_the_name_only),
