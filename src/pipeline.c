@@ -198,6 +198,8 @@ size_t pipeline_ask(struct pipeline *p, const struct query_client *client, const
 	verdict = gate_ask(p->gate, &query, &answer);
 	if (verdict == VERDICT_PASS)
 		verdict = pipeline_walk(p, &query, now_ms, &answer);
+	else if (answer.ede == DNS_EDE_PROHIBITED)
+		metrics_add(p->doors.metrics, METRIC_REQUESTS_REFUSED_SOURCE, 1);
 	if (verdict == VERDICT_PENDING)
 		verdict = pipeline_park(p, &query, now_ms, &answer);
 	return verdict == VERDICT_PENDING ? 0 : farewell(p, &query, &answer, out, capacity);

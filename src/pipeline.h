@@ -46,7 +46,8 @@ size_t pipeline_ask(struct pipeline *pipeline, const struct query_client *client
 		    const uint8_t *packet, size_t length, uint64_t now_us, uint8_t *out,
 		    size_t capacity);
 
-/* Messages from the control plane. Each takes its own references. */
+/* Messages from the control plane. Each takes its own references. pipeline_hear answers queries, so
+ * it is called between zone_read_begin and zone_read_end like pipeline_ask. */
 void pipeline_hear(struct pipeline *pipeline, const struct need_word *word);
 void pipeline_configure(struct pipeline *pipeline, struct config *config);
 void pipeline_set_upstreams(struct pipeline *pipeline, struct upstream_list *list);

@@ -66,6 +66,7 @@ static void on_forward_waiter(void *arg, struct query *query)
 	answer.stage = METRIC_STAGE_FORWARD;
 	answer.rcode = p->forwarded->rcode;
 	answer.ede = p->forwarded->ede;
+	answer.ede_text = image_ede_text(p->forwarded);
 	answer.is_authentic = p->forwarded->flags & DNS_FLAG_AD;
 	answer.image = p->forwarded;
 	pipeline_finish(p, query, &answer);
@@ -105,7 +106,8 @@ static void expire(struct pipeline *p, struct query *query, uint64_t now_ms)
 	struct answer answer;
 	enum verdict verdict = VERDICT_PENDING;
 
-	metrics_add(p->doors.metrics, METRIC_QUERIES_EXPIRED, 1);
+	if (query->client.source != QUERY_INSIDE)
+		metrics_add(p->doors.metrics, METRIC_QUERIES_EXPIRED, 1);
 	if (query->stage == QUERY_AT_NOMAD) {
 		if (query->hosts) { /* names that did not come count as failed */
 			query->hosts->failed_count =
