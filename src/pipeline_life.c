@@ -100,6 +100,13 @@ static bool is_past_stale(const struct query *query, uint64_t now_ms)
 	return query->stale_after_ms == TRIED || now_ms >= query->stale_after_ms;
 }
 
+/* Host names that did not come count as failed. */
+static void give_up_hosts(struct hosts *hosts)
+{
+	hosts->failed_count = (uint8_t)(hosts->failed_count + hosts->open_count);
+	hosts->open_count = 0;
+}
+
 /* A query's time is up: the best that can be said now is said. */
 static void expire(struct pipeline *p, struct query *query, uint64_t now_ms)
 {
@@ -109,11 +116,8 @@ static void expire(struct pipeline *p, struct query *query, uint64_t now_ms)
 	if (query->client.source != QUERY_INSIDE)
 		metrics_add(p->doors.metrics, METRIC_QUERIES_EXPIRED, 1);
 	if (query->stage == QUERY_AT_NOMAD) {
-		if (query->hosts) { /* names that did not come count as failed */
-			query->hosts->failed_count =
-				(uint8_t)(query->hosts->failed_count + query->hosts->open_count);
-			query->hosts->open_count = 0;
-		}
+		if (query->hosts)
+			give_up_hosts(query->hosts);
 		query->nomad_outcome = NEED_LATE;
 		verdict = pipeline_walk(p, query, now_ms, &answer);
 	}
@@ -125,6 +129,21 @@ static void expire(struct pipeline *p, struct query *query, uint64_t now_ms)
 	pipeline_finish(p, query, &answer);
 }
 
+/* Some host name does not resolve: the instances that have addresses are better than waiting on. */
+static void try_without_hosts(struct pipeline *p, struct query *query, uint64_t now_ms)
+{
+	uint8_t open_count = query->hosts->open_count, failed_count = query->hosts->failed_count;
+	struct answer answer;
+
+	give_up_hosts(query->hosts);
+	if (pipeline_walk(p, query, now_ms, &answer) == VERDICT_ANSWERED) {
+		pipeline_finish(p, query, &answer);
+		return;
+	}
+	query->hosts->open_count = open_count;
+	query->hosts->failed_count = failed_count;
+}
+
 /* Nomad is slow: a client is better served with what we knew than with waiting on. Nothing known:
  * it waits on. */
 static void try_stale(struct pipeline *p, struct query *query, uint64_t now_ms)
@@ -133,7 +152,13 @@ static void try_stale(struct pipeline *p, struct query *query, uint64_t now_ms)
 	enum verdict verdict;
 
 	query->stale_after_ms = TRIED;
-	if (query->stage != QUERY_AT_NOMAD || query->nomad_outcome != NEED_NONE || query->hosts)
+	if (query->stage != QUERY_AT_NOMAD)
+		return;
+	if (query->hosts) {
+		try_without_hosts(p, query, now_ms);
+		return;
+	}
+	if (query->nomad_outcome != NEED_NONE)
 		return;
 	query->nomad_outcome = NEED_LATE;
 	verdict = pipeline_walk(p, query, now_ms, &answer);

@@ -183,9 +183,8 @@ int cache_put(struct cache *cache, const struct cache_key *key, struct image *im
 {
 	uint8_t bytes[KEY_FIXED_BYTES + DNS_NAME_MAX];
 	size_t length = write_key(key, bytes);
-	size_t cost_bytes = sizeof(struct node) + length +
-			    image_size(image->rr_count, image->byte_count) +
-			    MALLOC_OVERHEAD_BYTES * 2;
+	size_t cost_bytes =
+		sizeof(struct node) + length + image_total_size(image) + MALLOC_OVERHEAD_BYTES * 2;
 	bool was_shielded = false;
 	struct node **link, *node;
 	uint64_t hash;

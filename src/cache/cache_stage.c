@@ -105,6 +105,7 @@ enum verdict cache_stage_ask(struct cache_stage *stage, const struct query *quer
 	out->stage = METRIC_STAGE_CACHE;
 	out->rcode = entry->image->rcode;
 	out->ede = entry->image->ede;
+	out->ede_text = image_ede_text(entry->image);
 	out->image = entry->image;
 	out->is_authentic = entry->image->flags & DNS_FLAG_AD;
 	out->age_s = (uint32_t)((now_ms - entry->stored_ms) / 1000);

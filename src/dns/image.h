@@ -33,6 +33,7 @@ struct image {
 	uint16_t flags;		  /* AD of the reply it came from; 0 for ours */
 	uint16_t rcode;		  /* of the reply it came from; 0 for ours */
 	uint16_t ede;		  /* DNS_EDE_*, as the upstream said it; DNS_EDE_NONE for ours */
+	uint16_t ede_text_length; /* its text stands behind the bytes, with a NUL of its own */
 	struct image_rr rr[];	  /* rr_count, then the bytes */
 };
 
@@ -50,6 +51,19 @@ static inline const uint8_t *image_rr_bytes(const struct image *image, uint32_t 
 static inline size_t image_size(uint32_t rr_count, uint32_t byte_count)
 {
 	return sizeof(struct image) + rr_count * sizeof(struct image_rr) + byte_count;
+}
+
+/* All the memory an image takes. */
+static inline size_t image_total_size(const struct image *image)
+{
+	return image_size(image->rr_count, image->byte_count) +
+	       (image->ede_text_length ? image->ede_text_length + 1u : 0);
+}
+
+/* The text that came with the upstream's EDE; NULL: none. */
+static inline const char *image_ede_text(const struct image *image)
+{
+	return image->ede_text_length ? (const char *)image_bytes(image) + image->byte_count : NULL;
 }
 
 /* Grows an image; caller's storage, zeroed is empty. `failed` remembers that memory ran out. */

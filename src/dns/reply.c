@@ -15,6 +15,7 @@
 #define RR_MIN_BYTES (1 + DNS_RR_FIXED_BYTES) /* root owner, no RDATA */
 #define OPT_BYTES RR_MIN_BYTES
 #define EDNS_DO 0x8000
+#define EDE_TEXT_MAX 120    /* a sentence; more is cut */
 #define TTL_MAX 0x7fffffffu /* RFC 2181 §8: anything above counts as 0 */
 #define CHAIN_WALKS_MAX 8   /* a CNAME chain in order needs one; a shuffled one a few */
 #define TYPE_META_FIRST 249 /* TKEY; up to 255 no records of data (RFC 6895 §3.1) */
@@ -26,11 +27,22 @@ struct scan {
 	uint16_t counts[SECTIONS]; /* as the header claims, then as kept */
 	uint32_t kept_count;
 	size_t kept_end; /* behind the last record that is kept */
-	bool is_cut;	 /* an OPT or TSIG was met: it and what follows is dropped */
+	bool is_cut; /* an OPT, a TSIG or a name of ours was met: it and what follows is dropped */
 	bool has_opt;
 	uint16_t upper_rcode; /* bits 4–11 */
 	uint16_t ede;
+	size_t ede_text_at, ede_text_length;
 };
+
+/* RFC 8914 §2: a code and perhaps some text, which may or may not end in a NUL. */
+static void take_ede(struct scan *scan, size_t at, size_t length)
+{
+	const char *text = (const char *)scan->wire.packet + at + 2;
+
+	scan->ede = load_be16(scan->wire.packet + at);
+	scan->ede_text_at = at + 2;
+	scan->ede_text_length = strnlen(text, min_size(length - 2, EDE_TEXT_MAX));
+}
 
 /* RFC 6891 §6.1.2: options fill the RDATA exactly. */
 static bool parse_opt(struct scan *scan, const struct wire_rr *rr)
@@ -53,16 +65,26 @@ static bool parse_opt(struct scan *scan, const struct wire_rr *rr)
 			if (option_length < 2)
 				return false;
 			if (scan->ede == DNS_EDE_NONE)
-				scan->ede = load_be16(scan->wire.packet + at + 4);
+				take_ede(scan, at + 4, option_length);
 		}
 		at += 4 + option_length;
 	}
 	return true;
 }
 
+/* Whether a record claims something of a name that only we know. */
+static bool is_of_ours(const struct scan *scan, const struct wire_rr *rr,
+		       const struct reply_expect *expect)
+{
+	uint8_t owner[DNS_NAME_MAX];
+
+	return expect->is_ours && expect->is_ours(expect->is_ours_arg, owner,
+						  wire_expand_name(&scan->wire, rr->at, owner));
+}
+
 /* Whether a record may stand where it stands; takes notice of what ends the image. */
 static bool accept_rr(struct scan *scan, const struct wire_rr *rr, enum section section,
-		      uint16_t qclass)
+		      const struct reply_expect *expect)
 {
 	if (rr->type == DNS_TYPE_OPT) {
 		scan->is_cut = true;
@@ -74,13 +96,16 @@ static bool accept_rr(struct scan *scan, const struct wire_rr *rr, enum section 
 	}
 	if (rr->type == 0 || (rr->type > TYPE_META_FIRST && rr->type <= DNS_TYPE_ANY))
 		return false;
-	if (rr->class != qclass && qclass != DNS_CLASS_ANY)
+	if (rr->class != expect->qclass && expect->qclass != DNS_CLASS_ANY)
 		return false;
-	return wire_check_rdata(&scan->wire, rr);
+	if (!wire_check_rdata(&scan->wire, rr))
+		return false;
+	scan->is_cut |= is_of_ours(scan, rr, expect);
+	return true;
 }
 
 /* Checks all sections up to the packet's last byte; leaves in `scan` what is kept. */
-static bool check_sections(struct scan *scan, size_t at, uint16_t qclass)
+static bool check_sections(struct scan *scan, size_t at, const struct reply_expect *expect)
 {
 	size_t claimed =
 		(size_t)scan->counts[ANSWER] + scan->counts[AUTHORITY] + scan->counts[ADDITIONAL];
@@ -95,7 +120,7 @@ static bool check_sections(struct scan *scan, size_t at, uint16_t qclass)
 			struct wire_rr rr;
 
 			if (!wire_check_rr(&scan->wire, at, &rr) ||
-			    !accept_rr(scan, &rr, section, qclass))
+			    !accept_rr(scan, &rr, section, expect))
 				return false;
 			at = rr.end;
 			if (scan->is_cut)
@@ -148,12 +173,15 @@ static bool is_reply_to(const uint8_t *packet, size_t length, const struct reply
 static struct image *build_image(const struct scan *scan, size_t from)
 {
 	size_t byte_count = scan->kept_end - from, at = from;
-	struct image *image = malloc(image_size(scan->kept_count, (uint32_t)byte_count));
+	size_t text_length = scan->ede_text_length;
+	struct image *image =
+		malloc(image_size(scan->kept_count, (uint32_t)byte_count) + text_length + 1);
 	uint8_t *bytes;
 
 	if (!image)
 		return NULL;
-	*image = (struct image){ .byte_count = (uint32_t)byte_count,
+	*image = (struct image){ .ede_text_length = (uint16_t)text_length,
+				 .byte_count = (uint32_t)byte_count,
 				 .rr_count = scan->kept_count,
 				 .answer_count = scan->counts[ANSWER],
 				 .authority_count = scan->counts[AUTHORITY],
@@ -161,6 +189,8 @@ static struct image *build_image(const struct scan *scan, size_t from)
 				 .ede = scan->ede };
 	bytes = (uint8_t *)(image->rr + image->rr_count);
 	memcpy(bytes, scan->wire.packet + from, byte_count);
+	memcpy(bytes + byte_count, scan->wire.packet + scan->ede_text_at, text_length);
+	bytes[byte_count + text_length] = '\0';
 	for (uint32_t i = 0; i < image->rr_count; i++) {
 		struct wire_rr rr;
 
@@ -274,7 +304,7 @@ enum reply_verdict reply_parse(const uint8_t *packet, size_t length,
 	}
 	for (unsigned i = 0; i < SECTIONS; i++)
 		scan.counts[i] = load_be16(packet + 6 + i * 2);
-	if (!check_sections(&scan, from, expect->qclass))
+	if (!check_sections(&scan, from, expect))
 		return REPLY_BAD;
 	reply.image = build_image(&scan, from);
 	if (!reply.image)

@@ -26,6 +26,10 @@ struct reply_expect { /* the question that went out */
 	uint8_t name_length;
 	const uint8_t *name; /* as sent (case counts only with `match_case`) */
 	bool match_case;
+	/* Whether a folded name is one that no upstream is believed about (our own zones): a record
+	 * of such a name, and all that follow it, are dropped. NULL: none is. */
+	bool (*is_ours)(const void *arg, const uint8_t *name, size_t length);
+	const void *is_ours_arg;
 };
 
 struct reply {

@@ -14,10 +14,9 @@
 #include "base/metrics.h"
 #include "dns/dns.h"
 
-#define REFUSED_PAUSE_MS                                                                           \
-	300		 /* all refused the packet: a resolver that restarts is back by then       \
-			  */
-#define SHARE_MIN_MS 100 /* near the deadline: not all questions in one burst */
+/* When all have refused the packet: a resolver that restarts is back by then. */
+#define REFUSED_PAUSE_MS 300
+#define SHARE_MIN_MS 100	 /* near the deadline: not all questions in one burst */
 #define TCP_PATIENCE_MIN_MS 1000 /* a handshake, a lost SYN's first repetition not included */
 
 static void on_timer(uv_timer_t *timer);
@@ -415,7 +414,9 @@ static enum reply_verdict read_reply(const struct exchange_attempt *attempt, con
 				       .type = question->type,
 				       .qclass = question->qclass,
 				       .name = question->folded,
-				       .name_length = question->name_length };
+				       .name_length = question->name_length,
+				       .is_ours = attempt->exchange->doors->is_ours,
+				       .is_ours_arg = attempt->exchange->doors->is_ours_arg };
 	enum reply_verdict verdict = reply_parse(packet, length, &expect, out);
 
 	if (verdict == REPLY_BAD)

@@ -33,6 +33,9 @@ struct exchange_doors {
 	void (*on_done)(struct exchange *exchange, struct reply *reply, uint16_t ede,
 			const char *ede_text);
 	void (*on_closed)(struct exchange *exchange);
+	/* As in reply_expect. */
+	bool (*is_ours)(const void *arg, const uint8_t *name, size_t length);
+	const void *is_ours_arg;
 };
 
 struct exchange_attempt { /* one question that went out */

@@ -9,6 +9,8 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "config/config.h"
+#include "dns/name.h"
 #include "forward/exchange.h"
 
 #define EXCHANGES_MAX 4096
@@ -45,6 +47,8 @@ struct forward_stage {
 	struct forward_doors doors;
 	struct exchange_doors exchange_doors;
 	struct hash_key secret;
+	struct config_zone *zones; /* ours: no upstream is believed about them */
+	size_t zone_count;
 	struct era *era; /* NULL: no upstreams yet */
 	struct work *bucket[BUCKETS];
 	struct list works;
@@ -59,6 +63,7 @@ struct forward_stage {
 static void on_exchange_done(struct exchange *exchange, struct reply *reply, uint16_t ede,
 			     const char *ede_text);
 static void on_exchange_closed(struct exchange *exchange);
+static bool is_ours(const void *arg, const uint8_t *name, size_t length);
 
 static struct era *era_new(struct upstream_list *list)
 {
@@ -165,7 +170,9 @@ struct forward_stage *forward_stage_open(const struct forward_doors *doors,
 	stage->exchange_doors = (struct exchange_doors){ .loop = doors->loop,
 							 .metrics = doors->metrics,
 							 .on_done = on_exchange_done,
-							 .on_closed = on_exchange_closed };
+							 .on_closed = on_exchange_closed,
+							 .is_ours = is_ours,
+							 .is_ours_arg = stage };
 	hash_random(&stage->secret, sizeof(stage->secret));
 	list_init(&stage->works);
 	uv_idle_init(doors->loop, &stage->anchor);
@@ -174,11 +181,28 @@ struct forward_stage *forward_stage_open(const struct forward_doors *doors,
 	return stage;
 }
 
+/* Deadlines come with the queries, upstreams by forward_stage_set_upstreams. */
 void forward_stage_configure(struct forward_stage *stage, const struct config *config)
 {
-	/* Deadlines come with the queries, upstreams by forward_stage_set_upstreams. */
-	(void)stage;
-	(void)config;
+	struct config_zone *zones = calloc(config->zone_count, sizeof(*zones));
+
+	if (!zones)
+		return; /* the old zones stay */
+	memcpy(zones, config->zone, config->zone_count * sizeof(*zones));
+	free(stage->zones);
+	stage->zones = zones;
+	stage->zone_count = config->zone_count;
+}
+
+static bool is_ours(const void *arg, const uint8_t *name, size_t length)
+{
+	const struct forward_stage *stage = arg;
+
+	for (size_t i = 0; i < stage->zone_count; i++) {
+		if (name_is_in(name, length, stage->zones[i].name, stage->zones[i].length))
+			return true;
+	}
+	return false;
 }
 
 static void free_if_closed(struct forward_stage *stage)
@@ -186,6 +210,7 @@ static void free_if_closed(struct forward_stage *stage)
 	if (!stage->is_anchor_closed || stage->work_count > 0)
 		return;
 	era_drop(stage->era);
+	free(stage->zones);
 	stage->closed(stage->closed_arg);
 	free(stage);
 }

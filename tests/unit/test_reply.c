@@ -713,6 +713,58 @@ static void extended_rcode_comes_from_the_opt(void **state)
 	free(reply.image);
 }
 
+static void ede_text_is_kept_up_to_its_nul(void **state)
+{
+	struct reply reply;
+
+	(void)state;
+	begin(0, DNS_TYPE_A);
+	put_a(300);
+	put_opt(0, "\0\17\0\7\0\6bog\0s", 11);
+	set_counts(1, 0, 1);
+	assert_int_equal(parse(&reply), REPLY_OK);
+	assert_int_equal(reply.image->ede, 6);
+	assert_string_equal(image_ede_text(reply.image), "bog");
+	free(reply.image);
+}
+
+static bool is_under_ours(const void *arg, const uint8_t *name, size_t length)
+{
+	return name_is_in(name, length, arg, 7);
+}
+
+static void record_of_a_name_of_ours_ends_the_image(void **state)
+{
+	static const uint8_t ours[] = "\5nomad";
+	struct reply_expect expect = { .id = ID,
+				       .type = DNS_TYPE_A,
+				       .qclass = DNS_CLASS_IN,
+				       .name = (const uint8_t *)QNAME,
+				       .name_length = QNAME_BYTES,
+				       .is_ours = is_under_ours,
+				       .is_ours_arg = ours };
+	struct reply reply;
+
+	(void)state;
+	begin(0, DNS_TYPE_A);
+	put_rr(QNAME_AT, DNS_TYPE_CNAME, 300, 13);
+	put("\5redis\5NOMAD", 13);
+	put("\5redis\5nomad", 13);
+	put16(DNS_TYPE_A);
+	put16(DNS_CLASS_IN);
+	put32(300);
+	put16(4);
+	put("\313\0\161\102", 4);
+	put_a(300);
+	set_counts(2, 0, 1);
+	assert_int_equal(reply_parse(packet.bytes, packet.length, &expect, &reply), REPLY_OK);
+	assert_int_equal(reply.image->answer_count, 1);
+	assert_int_equal(reply.image->rr_count, 1);
+	assert_true(reply.is_negative);
+	assert_int_equal(reply.negative_ttl, 0);
+	free(reply.image);
+}
+
 static void ede_is_read(void **state)
 {
 	struct reply reply;
@@ -1161,6 +1213,8 @@ int main(void)
 		cmocka_unit_test(record_behind_the_opt_must_be_sound_too),
 		cmocka_unit_test(extended_rcode_comes_from_the_opt),
 		cmocka_unit_test(ede_is_read),
+		cmocka_unit_test(ede_text_is_kept_up_to_its_nul),
+		cmocka_unit_test(record_of_a_name_of_ours_ends_the_image),
 		cmocka_unit_test(two_opts_are_bad),
 		cmocka_unit_test(opt_outside_additional_is_bad),
 		cmocka_unit_test(opt_below_the_root_is_bad),
