@@ -15,8 +15,8 @@ group_packages()
 			libuv1-dev libcjson-dev libldns-dev liburcu-dev
 		;;
 	test)
-		echo libcmocka-dev python3 python3-pytest python3-dnspython bind9-dnsutils openssl \
-			procps
+		echo libcmocka-dev python3 python3-pytest python3-dnspython bind9-dnsutils knot-dnsutils \
+			unbound dnsmasq-base openssl procps util-linux systemd
 		;;
 	lint) echo clang clang-format python3 ;;
 	fuzz) echo clang llvm 'libclang-rt-14-dev|libclang-rt-dev' python3 ;;
@@ -104,10 +104,32 @@ if [ "$(id -u)" -ne 0 ]; then
 	as_root=sudo
 fi
 
+# A resolver that came for the tests must not take this host's port 53: its start is forbidden while
+# it is installed, and on a host that systemd runs it stays disabled.
+forbid_starts()
+{
+	[ -e /usr/sbin/policy-rc.d ] && return
+	printf '#!/bin/sh\nexit 101\n' | $as_root tee /usr/sbin/policy-rc.d >/dev/null &&
+		$as_root chmod 755 /usr/sbin/policy-rc.d && forbidding=yes
+}
+
+allow_starts()
+{
+	rm -f "$log"
+	[ -n "$forbidding" ] || return
+	$as_root rm -f /usr/sbin/policy-rc.d
+	if [ -d /run/systemd/system ] && echo " $missing " | grep -q ' unbound '; then
+		$as_root systemctl disable --quiet unbound.service 2>/dev/null &&
+			say "unbound came for the tests and is disabled; \`systemctl enable unbound\` to use it"
+	fi
+}
+
 say "installing: $missing"
 quiet="-qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 -o Acquire::Retries=2"
 log=$(mktemp) || exit 70
-trap 'rm -f "$log"' EXIT
+forbidding=
+trap allow_starts EXIT
+forbid_starts
 # A third party's broken source fails the update, but not the packages wanted here: only the
 # install decides.
 update_failed=
