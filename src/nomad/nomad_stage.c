@@ -186,7 +186,8 @@ static enum verdict ask_server(struct nomad_stage *stage, const struct query *qu
 		return say_any(stage, apex, out);
 	if (type != DNS_TYPE_A && type != DNS_TYPE_AAAA)
 		return say_nodata(stage, apex, out);
-	if (query->client.local.family == (which ? AF_INET6 : AF_INET)) {
+	if (query->client.local.family == (which ? AF_INET6 : AF_INET) &&
+	    !addr_is_any(&query->client.local)) {
 		stage->asked = (struct answer_address){ query->client.local,
 							zone_settings(stage->zone)->ttl_s };
 		out->addresses = &stage->asked;

@@ -90,6 +90,15 @@ static void an_address_we_listen_on_twice_is_one_address(void **state)
 	expect_one("ns.nomad. 10 IN A 127.0.0.1");
 }
 
+static void an_unknown_asked_address_is_none(void **state)
+{
+	(void)state;
+	make_query("ns.nomad", A);
+	query.client.local = ip("0.0.0.0");
+	assert_int_equal(ask_on(NOW), VERDICT_ANSWERED);
+	expect_one("ns.nomad. 10 IN A 127.0.0.1");
+}
+
 static void a_name_server_of_the_other_family_is_nodata(void **state)
 {
 	(void)state;
@@ -506,6 +515,7 @@ int main(void)
 		TEST(each_zone_speaks_for_itself),
 		TEST(the_name_server_has_the_address_that_was_asked),
 		TEST(an_address_we_listen_on_twice_is_one_address),
+		TEST(an_unknown_asked_address_is_none),
 		TEST(a_name_server_of_the_other_family_is_nodata),
 		TEST(what_cannot_exist_is_nxdomain_whatever_nomad_does),
 		TEST(a_namespace_exists_without_records),
