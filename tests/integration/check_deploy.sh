@@ -32,7 +32,7 @@ place_unit()
 	local directory=$room/$1 name
 	mkdir -p "$directory/nomad-dns.service.d"
 	shift
-	sed "s|/usr/local/bin/nomad-dns|$binary|" systemd/nomad-dns.service >"$directory/nomad-dns.service"
+	sed "s|/usr/local/sbin/nomad-dns|$binary|" systemd/nomad-dns.service >"$directory/nomad-dns.service"
 	for name in "$@"; do
 		cp "systemd/nomad-dns.service.d/$name" "$directory/nomad-dns.service.d/"
 	done
@@ -74,7 +74,7 @@ check_promise()
 	grep -rqF "$message" src || fail "nomad-dns.service says $setting, but nothing in src/ sends $message"
 }
 
-grep -q '^ExecStart=/usr/local/bin/nomad-dns$' systemd/nomad-dns.service ||
+grep -q '^ExecStart=/usr/local/sbin/nomad-dns$' systemd/nomad-dns.service ||
 	fail "ExecStart is not the path that make install replaces"
 
 check_unit "$(place_unit plain)" "$EXPOSURE_MAX"
