@@ -12,13 +12,14 @@ use the class:
         nomad.count("/v1/service/web")                  # how often it was asked
 
 From a shell it is a program: `fake_nomad.py --catalogue FILE --listen http://127.0.0.1:4646 --control 127.0.0.1:4600`,
-driven by HTTP on the control address (/control/register, deregister, fault, log, counts, state, namespace, token,
-index; JSON bodies with the arguments of the methods below).
+driven by HTTP on the control address: POST /control/VERB with a JSON body of the method's arguments (VERBS names
+them), GET /control/log, counts, traffic and state, DELETE /control/fault and log.
 """
 
 import argparse
 import asyncio
 import collections
+import copy
 import email.utils
 import fnmatch
 import glob
@@ -41,13 +42,14 @@ import zlib
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import bexpr
+from fake_stream import (CHUNKED_403, CHUNKED_500, DENIED_STREAM_OPEN_S, ENDED_STREAM_OPEN_S, EVENT_BUFFER, HIJACKED, HTTP_0_0,
+                         Broker, Subscriber, era)
 from loop_thread import HEAD_MAX, LoopThread, read_request, serve_control
 
 CHUNK_ABOVE_BYTES = 2048  # Go's net/http buffers that much before it gives up on a Content-Length
 WAIT_MAX_S = 300.0
-EVENT_BUFFER = 100
 NO_LEADER_S = 5.1
-DENIED_STREAM_OPEN_S = 30.0
+LARGE_BODY_BYTES = 1 << 18  # above it gzip is done the quick way, once
 UNUSED_NAMESPACE = "~"
 
 TEXT = "text/plain; charset=utf-8"
@@ -156,44 +158,69 @@ class Listener:
         self.server = None
         self.address = spec
         self.writers = set()
+        self.hijacked = 0       # streams since 1.11.2 count no more as connections
 
 
 class Catalogue:
     """Registrations by (namespace, ID), the index of their table, and who waits for it to move."""
 
-    def __init__(self, index=1):
-        self.index = index
+    def __init__(self, index=1, buffer_size=EVENT_BUFFER):
+        self.index = index      # of the table of registrations
+        self.raft = index       # of the whole state: other topics move it too
         self.namespaces = {"default": 1}
         self.entries = {}
+        self.tree = {}          # namespace → name → ID → entry
         self.waiters = set()
-        self.events = collections.deque(maxlen=EVENT_BUFFER)
-        self.event_count = 0
-        self.listeners = set()
+        self.is_alarm_deaf = False
+        self.broker = Broker(buffer_size)
 
     def of(self, namespace, name):
-        found = [entry for (where, _), entry in self.entries.items()
-                 if where == namespace and entry["ServiceName"] == name]
-        return sorted(found, key=lambda entry: entry.get("ID", ""))
+        found = self.tree.get(namespace, {}).get(name, {})
+        return [found[key] for key in sorted(found)]
 
     def names(self, namespace):
         """name → tags, for one namespace."""
-        names = {}
-        for (where, _), entry in self.entries.items():
-            if where == namespace:
-                names.setdefault(entry["ServiceName"], {}).update(dict.fromkeys(entry.get("Tags") or []))
-        return names
+        return {name: dict.fromkeys(tag for key in entries for tag in entries[key].get("Tags") or [])
+                for name, entries in self.tree.get(namespace, {}).items()}
 
-    def put(self, key, entry):
+    def find(self, match):
+        """(namespace, ID) of every registration whose keys have these values."""
+        if "ServiceName" in match and "Namespace" in match:
+            keys = [(match["Namespace"], key)
+                    for key in self.tree.get(match["Namespace"], {}).get(match["ServiceName"], {})]
+        else:
+            keys = list(self.entries)
+        return [key for key in keys if all(key[0] == value if name == "Namespace" else self.entries[key].get(name) == value
+                                           for name, value in match.items())]
+
+    def put(self, key, entry, index=None):
         """True when it changed anything (an identical registration moves no index)."""
         previous = self.entries.get(key)
         if previous is not None and self.same(previous, entry):
             return False
-        self.index += 1
+        if previous is not None:
+            self.forget(key)
+        self.move(index)
         if "ID" in entry:
             entry["CreateIndex"] = previous["CreateIndex"] if previous else self.index
             entry["ModifyIndex"] = self.index
         self.entries[key] = entry
+        self.tree.setdefault(key[0], {}).setdefault(entry["ServiceName"], {})[key[1]] = entry
         return True
+
+    def move(self, index=None):
+        self.raft = max(self.raft, self.index) + 1 if index is None else index
+        self.index = self.raft
+
+    def forget(self, key):
+        entry = self.entries.pop(key)
+        names = self.tree[key[0]]
+        del names[entry["ServiceName"]][key[1]]
+        if not names[entry["ServiceName"]]:
+            del names[entry["ServiceName"]]
+        if not names:
+            del self.tree[key[0]]
+        return entry
 
     @staticmethod
     def same(one, other):
@@ -205,26 +232,23 @@ class Catalogue:
         """What a change under (namespace, name) wakes: radix watches, neighbours of a missing prefix included."""
         for waiter in list(self.waiters):
             scope_namespace, scope_name, future = waiter
-            if scope_namespace == "*" or (scope_namespace != namespace and not self.names(scope_namespace)):
+            if scope_namespace == "*":
                 is_woken = scope_name is None
             elif scope_namespace != namespace:
-                is_woken = False
+                is_woken = scope_name is None and not self.tree.get(scope_namespace) and not self.is_alarm_deaf
             else:
                 is_woken = scope_name is None or scope_name == name or not self.of(namespace, scope_name)
             if is_woken and not future.done():
                 future.set_result(None)
 
-    def tell(self, entries, event_type):
+    def tell(self, entries, event_type, index=None):
         """One frame of the event stream."""
-        events = [{
-            "FilterKeys": [entry.get("JobID", ""), entry["ServiceName"]], "Index": self.index,
+        index = self.index if index is None else index
+        self.broker.publish(index, [{
+            "FilterKeys": [entry.get("JobID", ""), entry["ServiceName"]], "Index": index,
             "Key": entry.get("ID", ""), "Namespace": entry.get("Namespace", "default"),
             "Payload": {"Service": dict(entry)}, "Topic": "Service", "Type": event_type,
-        } for entry in entries]
-        self.events.append((self.index, events))
-        for future in list(self.listeners):
-            if not future.done():
-                future.set_result(None)
+        } for entry in entries])
 
 
 class FakeNomad(LoopThread):
@@ -232,7 +256,7 @@ class FakeNomad(LoopThread):
 
     def __init__(self, catalogue=None, listen=("http://127.0.0.1:0",), control=None, tls_context=None, acl=False,
                  heartbeat_s=30.0, no_leader_s=NO_LEADER_S, connections_max=None, is_shuffled=True, seed=1,
-                 version="2.0.6-dev"):
+                 version="2.0.6-dev", buffer_size=EVENT_BUFFER):
         super().__init__()
         self.listeners = [Listener(number, spec) for number, spec in enumerate(listen)]
         self.control_spec = control
@@ -248,12 +272,18 @@ class FakeNomad(LoopThread):
         self.is_shuffled = is_shuffled
         self.random = random.Random(seed)
         self.version = version
-        self.catalogue = Catalogue()
+        self.ended_stream_open_s = ENDED_STREAM_OPEN_S
+        self.denied_stream_open_s = DENIED_STREAM_OPEN_S
+        self.has_event_broker = True
+        self.is_frozen = False
+        self.large_bodies = {}
+        self.catalogue = Catalogue(buffer_size=buffer_size)
         self.faults = []
         self.fault_cleared = None
         self.leader_lost_at = None
         self.log = []
         self.connection_count = 0
+        self.kept_snapshot = None
         if catalogue:
             self.load(catalogue)
 
@@ -278,6 +308,7 @@ class FakeNomad(LoopThread):
             for entry in source.get("Services", []):
                 self.put(entry)
             self.catalogue.index = max(self.catalogue.index, source.get("Index", 1))
+            self.catalogue.raft = max(self.catalogue.raft, self.catalogue.index)
 
         self.call(apply)
 
@@ -300,70 +331,259 @@ class FakeNomad(LoopThread):
         entry.setdefault("ModifyIndex", 0)
         return entry
 
-    def put(self, entry):
+    def put(self, entry, index=None):
         entry = self.complete(entry)
         self.catalogue.namespaces.setdefault(entry["Namespace"], self.catalogue.index)
-        return entry if self.catalogue.put((entry["Namespace"], entry["ID"]), entry) else None
+        return entry if self.catalogue.put((entry["Namespace"], entry["ID"]), entry, index) else None
 
-    def put_as_is(self, entry):
+    def put_as_is(self, entry, index=None):
         """A body's registration, served with exactly the keys it has."""
         namespace = entry.get("Namespace", "default")
         self.catalogue.namespaces.setdefault(namespace, self.catalogue.index)
         key = entry.get("ID") or json.dumps(entry, sort_keys=True)
-        return entry if self.catalogue.put((namespace, key), dict(entry)) else None
+        return entry if self.catalogue.put((namespace, key), dict(entry), index) else None
 
     def register(self, *entries, as_is=False):
         """Registers all of them in one raft batch; the table's index afterwards."""
 
         def apply():
-            changed = [entry for entry in map(self.put_as_is if as_is else self.put, entries) if entry]
+            put = self.put_as_is if as_is else self.put
+            index = self.catalogue.raft + 1
+            changed = [entry for entry in (put(entry, index) for entry in entries) if entry]
             self.announce(changed, "ServiceRegistration")
             return self.catalogue.index
 
         return self.call(apply)
 
     def deregister(self, event_type="ServiceDeregistration", **match):
-        """Removes every registration whose keys have these values; how many there were."""
+        """Removes every registration whose keys have these values; how many there were.
+
+        A stopped client's come one by one, each with an index of its own; every other Type is one frame for all. With
+        event_type None (the collector's leftovers) the index moves and no stream is told."""
 
         def apply():
-            gone = [(key, entry) for key, entry in self.catalogue.entries.items()
-                    if all(key[0] == value if name == "Namespace" else entry.get(name) == value
-                           for name, value in match.items())]
-            for key, entry in gone:
-                del self.catalogue.entries[key]
-                self.catalogue.index += 1
-                self.announce([entry], event_type)
-            return len(gone)
+            keys = self.catalogue.find(match)
+            if not keys:
+                return 0
+            if event_type == "ServiceDeregistration":
+                for key in keys:
+                    entry = self.catalogue.forget(key)
+                    self.catalogue.move()
+                    self.announce([entry], event_type)
+            else:
+                entries = [self.catalogue.forget(key) for key in keys]
+                self.catalogue.move()
+                self.announce(entries, event_type)
+            return len(keys)
 
         return self.call(apply)
 
+    def move(self, name, namespace, new_namespace):
+        """A service that leaves one namespace and appears in another: its instances come first, then the old ones go."""
+
+        def apply():
+            entries = [dict(entry) for entry in self.catalogue.of(namespace, name)]
+            for entry in entries:
+                entry.update(Namespace=new_namespace, ID=entry["ID"] + "-moved")
+            self.register(*entries)
+            self.deregister(ServiceName=name, Namespace=namespace)
+
+        self.call(apply)
+
     def announce(self, entries, event_type):
         if entries and self.loop:
-            self.catalogue.tell(entries, event_type)
-            for entry in entries:
-                self.catalogue.wake(entry.get("Namespace", "default"), entry["ServiceName"])
+            if event_type:
+                self.catalogue.tell(entries, event_type)
+            for namespace, name in {(entry.get("Namespace", "default"), entry["ServiceName"]) for entry in entries}:
+                self.catalogue.wake(namespace, name)
 
     def add_namespace(self, name):
         self.call(self.catalogue.namespaces.setdefault, name, self.catalogue.index)
+
+    def drop_namespace(self, name):
+        """With all that is in it. Streams opened for it stay as they are."""
+
+        def apply():
+            self.deregister(Namespace=name)
+            self.catalogue.namespaces.pop(name, None)
+
+        self.call(apply)
 
     def set_index(self, index):
         """As a restored snapshot would: the index may go back; nobody is woken."""
 
         def apply():
-            self.catalogue.index = index
+            self.catalogue.index = self.catalogue.raft = index
 
         self.call(apply)
+
+    def raft_noise(self, count):
+        """Batches of other topics: they fill the event buffer and move the state's index, not the table's."""
+
+        def apply():
+            for _ in range(count):
+                self.catalogue.raft += 1
+                self.catalogue.broker.publish(self.catalogue.raft, [])
+
+        self.call(apply)
+
+    def snapshot(self):
+        """What restore() brings back."""
+        catalogue = self.catalogue
+        return self.call(lambda: copy.deepcopy((catalogue.index, catalogue.raft, catalogue.namespaces, catalogue.entries)))
+
+    def restore(self, snapshot):
+        """`operator snapshot restore`: the index goes back, streams end, held requests sleep on until their wait."""
+
+        def apply():
+            catalogue = self.catalogue
+            catalogue.index, catalogue.raft, catalogue.namespaces, catalogue.entries = copy.deepcopy(snapshot)
+            catalogue.tree = {}
+            for (namespace, key), entry in catalogue.entries.items():
+                catalogue.tree.setdefault(namespace, {}).setdefault(entry["ServiceName"], {})[key] = entry
+            catalogue.broker.batches.clear()
+            catalogue.broker.end_all()
+
+        self.call(apply)
+
+    # ---- the process ----
+
+    def kill(self):
+        """kill -9: nobody listens, every connection is cut, the event buffer is gone."""
+        self.wait(self.begin_kill())
+
+    async def begin_kill(self):
+        for listener in self.listeners:
+            await self.unlisten(listener)
+
+    def revive(self, is_replaying=True, version=None):
+        """The process is back, at its old addresses. A server replays its log: old events are in the buffer again."""
+        self.wait(self.end_kill(is_replaying, version))
+
+    async def end_kill(self, is_replaying, version):
+        self.version = version or self.version
+        if not is_replaying:
+            self.catalogue.broker.batches.clear()
+        for listener in self.listeners:
+            await self.listen(listener)
+
+    def freeze(self):
+        """SIGSTOP: connections stay and new ones are accepted, but not a byte is written to any of them."""
+
+        def apply():
+            self.is_frozen = True
+
+        self.call(apply)
+        self.fault("hang")
+
+    def thaw(self):
+        def apply():
+            self.is_frozen = False
+
+        self.call(apply)
+        self.clear_faults()
+
+    # ---- streams ----
+
+    def streams(self):
+        """How many are open and still told everything."""
+        return self.call(lambda: sum(1 for subscriber in self.catalogue.broker.subscribers
+                                     if not subscriber.is_dropped and not subscriber.is_silent and not subscriber.is_deaf))
+
+    def silence_streams(self, is_beating=False, times=None):
+        """The open ones are told nothing more; with `is_beating` heartbeats go on. The sockets stay."""
+
+        def apply():
+            for subscriber in self.catalogue.broker.subscribers:
+                subscriber.is_deaf = True
+                subscriber.is_silent = not is_beating
+
+        self.call(apply)
+
+    def cut_streams(self, text=""):
+        """Every stream ends now, after these bytes: half a line, or nothing."""
+
+        def apply():
+            for subscriber in list(self.catalogue.broker.subscribers):
+                if text:
+                    subscriber.exchange.write(text.encode())
+                subscriber.exchange.writer.close()
+                subscriber.is_deaf = True
+
+        self.call(apply)
+
+    def end_streams(self):
+        """As a server that shuts down its broker: the old versions say so, the new ones fall silent, then close."""
+        self.call(self.catalogue.broker.end_all)
+
+    def replay_streams(self, count=EVENT_BUFFER):
+        self.call(self.catalogue.broker.replay, count)
+
+    def inject(self, line):
+        """A line of the test's own on every open stream."""
+
+        def apply():
+            for subscriber in self.catalogue.broker.subscribers:
+                subscriber.exchange.write(line.encode() + b"\n")
+
+        self.call(apply)
+
+    def deafen_alarm(self, is_deaf=True):
+        """Held lists of unknown namespaces sleep through changes, as a Nomad that works otherwise might let them."""
+
+        def apply():
+            self.catalogue.is_alarm_deaf = is_deaf
+
+        self.call(apply)
+
+    def replace_tls(self, context):
+        """New handshakes meet new certificates; the sockets stay, live connections too."""
+        self.wait(self.swap_tls(context))
+
+    async def swap_tls(self, context):
+        self.tls_context = context
+        for listener in self.listeners:
+            if listener.scheme == "https" and listener.server:
+                old = listener.server
+                listener.server = None
+                await self.listen(listener, old.sockets[0]._sock.dup() if hasattr(old.sockets[0], "_sock")
+                                  else old.sockets[0].dup())
+                old.close()
 
     # ---- tokens ----
 
     def add_token(self, secret, kind="client", read=()):
-        """`kind`: management, client (read-job in the namespaces matching `read`) or workload (a job's identity)."""
+        """`kind`: management, client (read-job in the namespaces matching `read`) or workload (a job's identity, which may read
+        any service; with a policy attached, `read` too)."""
         if kind not in ("management", "client", "workload"):
             raise ValueError(f"unknown kind of token {kind!r}")
-        self.call(self.tokens.__setitem__, secret, (kind, tuple(read)))
+
+        def apply():
+            self.tokens[secret] = (kind, tuple(read))
+            self.check_streams()
+
+        self.call(apply)
 
     def drop_token(self, secret):
-        self.call(self.tokens.pop, secret, None)
+        """Deleted: its requests are refused, its streams end (silently, and the socket closes seconds later)."""
+
+        def apply():
+            self.tokens.pop(secret, None)
+            self.check_streams()
+
+        self.call(apply)
+
+    def check_streams(self):
+        for subscriber in list(self.catalogue.broker.subscribers):
+            if self.is_acl and not self.may_stream(self.tokens.get(subscriber.secret, ("none", ())), subscriber.namespace):
+                subscriber.end("Permission denied")
+
+    def may_stream(self, rights, namespace):
+        kind, patterns = rights
+        wanted = self.catalogue.namespaces if namespace == "*" else [namespace]
+        return kind == "management" or (
+            kind in ("client", "workload")
+            and all(any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns) for name in wanted))
 
     def allow_anonymous(self, read):
         self.anonymous = tuple(read) if read is not None else None
@@ -430,6 +650,26 @@ class FakeNomad(LoopThread):
     def clear_log(self):
         self.call(self.log.clear)
 
+    def traffic(self):
+        """What was asked since clear_log(): kind → requests, and bytes sent to and received from the clients.
+
+        Kinds: stream, alarm (a held list of an unknown namespace), held, list, get, other."""
+
+        def look():
+            kinds = {}
+            for entry in self.log:
+                row = kinds.setdefault(entry["kind"], {"requests": 0, "sent_bytes": 0, "received_bytes": 0})
+                row["requests"] += 1
+                row["sent_bytes"] += entry["sent_bytes"]
+                row["received_bytes"] += entry["received_bytes"]
+            return kinds
+
+        return self.call(look)
+
+    def held(self):
+        """How many requests are asleep now."""
+        return self.call(lambda: len(self.catalogue.waiters))
+
     @property
     def address(self):
         return self.listeners[0].address
@@ -452,7 +692,8 @@ class FakeNomad(LoopThread):
             self.control_server = await serve_control(host.strip("[]"), int(port), self.control)
             self.control_address = "http://%s:%d" % self.control_server.sockets[0].getsockname()[:2]
 
-    async def listen(self, listener):
+    async def listen(self, listener, opened=None):
+        """On a socket `opened` before, or on one of its own."""
         if listener.server:
             return
 
@@ -468,8 +709,8 @@ class FakeNomad(LoopThread):
         context = self.tls_context if listener.scheme == "https" else None
         if listener.scheme == "https" and not context:
             raise ValueError("an https address needs a TLS context")
-        listener.server = await asyncio.start_server(on_connection, host.strip("[]"), int(port), ssl=context,
-                                                     limit=HEAD_MAX)
+        where = {"sock": opened} if opened else {"host": host.strip("[]"), "port": int(port)}
+        listener.server = await asyncio.start_server(on_connection, ssl=context, limit=HEAD_MAX, backlog=1024, **where)
         port = listener.server.sockets[0].getsockname()[1]
         listener.address = f"{listener.scheme}://{host}:{port}"
 
@@ -492,7 +733,7 @@ class FakeNomad(LoopThread):
     async def serve(self, listener, reader, writer):
         self.connection_count += 1
         connection = self.connection_count
-        if self.connections_max and not listener.is_unix and len(listener.writers) >= self.connections_max:
+        if self.connections_max and not listener.is_unix and len(listener.writers) - listener.hijacked >= self.connections_max:
             writer.write(f"HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain\r\n"
                          f"Content-Length: {len(TOO_MANY)}\r\nConnection: close\r\n\r\n{TOO_MANY}".encode())
             writer.close()
@@ -511,6 +752,15 @@ class FakeNomad(LoopThread):
         finally:
             listener.writers.discard(writer)
             writer.close()
+
+    def pack(self, body):
+        """gzip; a large body only once, for the sake of the test's own time."""
+        if len(body) < LARGE_BODY_BYTES:
+            return gzip.compress(body, mtime=0)
+        digest = hashlib.md5(body).digest()
+        if digest not in self.large_bodies:
+            self.large_bodies = {digest: gzip.compress(body, 1, mtime=0)}
+        return self.large_bodies[digest]
 
     # ---- the control channel ----
 
@@ -536,21 +786,53 @@ class FakeNomad(LoopThread):
             return {}
         if action == ("GET", "/control/counts"):
             return dict(collections.Counter(f"{entry['path']}?namespace={entry['namespace']}" for entry in self.log))
+        if action == ("GET", "/control/traffic"):
+            return self.traffic()
         if action == ("GET", "/control/state"):
             return {"Index": self.catalogue.index, "Addresses": self.addresses,
-                    "Namespaces": sorted(self.catalogue.namespaces),
+                    "Namespaces": sorted(self.catalogue.namespaces), "Streams": self.streams(), "Held": self.held(),
                     "Services": list(self.catalogue.entries.values()), "Faults": [fault.mode for fault in self.faults]}
-        if action == ("POST", "/control/namespace"):
-            self.add_namespace(body["Name"])
-            return {}
         if action == ("POST", "/control/token"):
             self.is_acl = True
-            self.add_token(**body)
-            return {}
-        if action == ("POST", "/control/index"):
-            self.set_index(int(body["Index"]))
-            return {"Index": self.catalogue.index}
+        verb = request.path[len("/control/"):]
+        if request.method == "POST" and verb in VERBS:
+            result = VERBS[verb](self, **{name.lower(): value for name, value in body.items()})
+            if asyncio.iscoroutine(result):
+                self.loop.create_task(result)
+                result = None
+            return {"Index": self.catalogue.index, "Result": result}
         raise LookupError(f"{request.method} {request.path} is not here")
+
+    def take_snapshot(self):
+        self.kept_snapshot = self.snapshot()
+
+    def restore_kept(self):
+        if not self.kept_snapshot:
+            raise ValueError("there is no snapshot yet")
+        self.restore(self.kept_snapshot)
+
+
+# /control/VERB: what it does. The arguments' names are those of the methods.
+VERBS = {
+    "namespace": FakeNomad.add_namespace,
+    "drop-namespace": FakeNomad.drop_namespace,
+    "move": FakeNomad.move,
+    "token": FakeNomad.add_token,
+    "drop-token": FakeNomad.drop_token,
+    "index": FakeNomad.set_index,
+    "noise": FakeNomad.raft_noise,
+    "snapshot": FakeNomad.take_snapshot,
+    "restore": FakeNomad.restore_kept,
+    "kill": FakeNomad.begin_kill,
+    "revive": lambda nomad, is_replaying=True, version=None: nomad.end_kill(is_replaying, version),
+    "silence-streams": FakeNomad.silence_streams,
+    "cut-streams": FakeNomad.cut_streams,
+    "end-streams": FakeNomad.end_streams,
+    "replay-streams": FakeNomad.replay_streams,
+    "inject": FakeNomad.inject,
+    "deafen-alarm": FakeNomad.deafen_alarm,
+    "drop-connections": FakeNomad.drop_connections,
+}
 
 
 class Exchange:
@@ -574,8 +856,26 @@ class Exchange:
             "connection": connection, "region": request.get("region"), "fault": None,
             "is_blocking": request.get("index", "0") not in ("0", ""), "is_stale": request.get("stale") is not None,
             "accept_encoding": request.headers.get("accept-encoding", ""), "time": time.monotonic(),
+            "received_bytes": request.size, "sent_bytes": 0, "kind": self.kind(request),
         }
+        self.is_chunked = False
+        self.started = None  # index, known leader and lag when a held request fell asleep
         nomad.log.append(self.entry)
+
+    @staticmethod
+    def kind(request):
+        is_held = request.get("index", "0") not in ("0", "")
+        if request.path == "/v1/event/stream":
+            return "stream"
+        if request.path == "/v1/services":
+            return "list" if not is_held else "alarm" if request.get("namespace") == UNUSED_NAMESPACE else "held"
+        if request.path.startswith("/v1/service/"):
+            return "held" if is_held else "get"
+        return "other"
+
+    def write(self, data):
+        self.entry["sent_bytes"] += len(data)
+        self.writer.write(data)
 
     async def run(self):
         """True when the connection can carry another request."""
@@ -628,7 +928,7 @@ class Exchange:
         for coding in (part.split(";")[0].strip() for part in self.entry["accept_encoding"].split(",")):
             if coding == "gzip":
                 reply.headers["Content-Encoding"] = "gzip"
-                return gzip.compress(reply.body, mtime=0)
+                return self.nomad.pack(reply.body)
             if coding == "deflate":
                 reply.headers["Content-Encoding"] = "deflate"
                 packer = zlib.compressobj(wbits=-15)
@@ -639,14 +939,14 @@ class Exchange:
         body = self.encode_body(reply)
         self.entry["status"] = reply.status
         if len(body) > CHUNK_ABOVE_BYTES:
-            self.writer.write(self.head(reply, "Transfer-Encoding: chunked"))
+            self.write(self.head(reply, "Transfer-Encoding: chunked"))
             for at in range(0, len(body), 1 << 14):
                 part = body[at:at + (1 << 14)]
-                self.writer.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+                self.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
                 await self.writer.drain()
-            self.writer.write(b"0\r\n\r\n")
+            self.write(b"0\r\n\r\n")
         else:
-            self.writer.write(self.head(reply, f"Content-Length: {len(body)}") + body)
+            self.write(self.head(reply, f"Content-Length: {len(body)}") + body)
         await self.writer.drain()
 
     # ---- who asks ----
@@ -717,6 +1017,8 @@ class Exchange:
         if wait_s <= 0 or wait_s > WAIT_MAX_S:
             wait_s = WAIT_MAX_S
         catalogue = self.nomad.catalogue
+        if scope_namespace != "*":
+            self.started = (catalogue.index, self.nomad.leader_lost_at)
         ends = time.monotonic() + wait_s + self.nomad.random.uniform(0, wait_s / 16)
         while not (is_woken_by_changes and catalogue.index > index):
             left_s = ends - time.monotonic()
@@ -733,10 +1035,13 @@ class Exchange:
                         raise ConnectionResetError
             finally:
                 catalogue.waiters.discard(waiter)
+            while self.nomad.is_frozen and not self.is_gone():
+                await asyncio.sleep(0.05)
+        self.started = None
 
     def reply(self, value, index=None, next_token=None):
-        lost_at = self.nomad.leader_lost_at
-        return Reply(encode_json(value), index=max(1, self.nomad.catalogue.index) if index is None else index,
+        known_index, lost_at = self.started or (self.nomad.catalogue.index, self.nomad.leader_lost_at)
+        return Reply(encode_json(value), index=max(1, known_index) if index is None else index,
                      known_leader=lost_at is None,
                      last_contact_ms=int((time.monotonic() - lost_at) * 1000) if lost_at else 0, next_token=next_token)
 
@@ -766,8 +1071,8 @@ class Exchange:
 
     async def services_everywhere(self, rights, index, wait_s):
         kind, _ = rights
-        readable = [] if kind == "workload" else [
-            namespace for namespace in self.nomad.catalogue.namespaces if self.may_read(rights, namespace)]
+        as_listed = ("client", rights[1]) if kind == "workload" else rights
+        readable = [namespace for namespace in self.nomad.catalogue.namespaces if self.may_read(as_listed, namespace)]
         await self.block("*", None, index, wait_s, is_woken_by_changes=bool(readable))
         if not readable:
             return self.reply([], index=0)
@@ -843,59 +1148,51 @@ class Exchange:
         return keys
 
     async def stream(self):
+        nomad = self.nomad
         text = self.request.get("index") or "0"
-        if not text.lstrip("-").isdigit():
+        if not re.fullmatch(r"[+-]?\d+", text):
             raise Refusal(400, "Unable to parse index: strconv.ParseInt: parsing \"" + text + "\": invalid syntax")
         keys = self.topics()
         namespace = self.request.get("namespace") or "default"
-        kind, patterns = self.rights()
-        frozen = list(self.nomad.catalogue.namespaces)
-        if namespace == "*":
-            is_allowed = kind == "management" or (
-                kind == "client" and all(self.may_read((kind, patterns), name) for name in frozen))
-        else:
-            is_allowed = kind in ("management", "client") and self.may_read((kind, patterns), namespace)
+        frozen = list(nomad.catalogue.namespaces)
+        rights = self.rights()
+        style = era(nomad.version)
+        is_allowed = (nomad.has_event_broker and self.request.get("region", "global") == "global"
+                      and not (style == CHUNKED_500 and rights[0] == "workload")
+                      and nomad.may_stream(rights, namespace))
+        if not is_allowed and style in (CHUNKED_500, CHUNKED_403):
+            raise Refusal(500 if style == CHUNKED_500 else 403, "Permission denied")
         self.entry["status"] = 200
-        vary = "" if self.listener.is_unix else "Vary: Accept-Encoding\r\n"
-        self.writer.write(("HTTP/1.1 200 OK\r\nConnection: close\r\nCache-Control: no-cache\r\n"
-                           f"Content-Type: application/json\r\n{vary}\r\n").encode())
-        if not is_allowed:
-            await self.stay_open(DENIED_STREAM_OPEN_S)
-            return False
-        self.writer.write(b"{}\n")
-        await self.writer.drain()
-        await self.send_frames(int(text), keys, frozen if namespace == "*" else [namespace])
+        self.is_chunked = style in (CHUNKED_500, CHUNKED_403)
+        self.write(self.stream_head(style))
+        self.listener.hijacked += style == HIJACKED
+        try:
+            if not is_allowed:
+                await self.stay_open(nomad.denied_stream_open_s)
+                return False
+            # Versions before 1.9.6 froze no list; a name that is not there yet matches nothing either way.
+            namespaces = (nomad.catalogue.namespaces if style == CHUNKED_500 else frozen) if namespace == "*" else [namespace]
+            subscriber = Subscriber(self, nomad.catalogue.broker, keys, namespaces, int(text))
+            await subscriber.write(b"{}\n")
+            await subscriber.run()
+        finally:
+            self.listener.hijacked -= style == HIJACKED
         return False
+
+    def stream_head(self, style):
+        vary = "" if self.listener.is_unix else "Vary: Accept-Encoding\r\n"
+        if self.is_chunked:
+            return ("HTTP/1.1 200 OK\r\nCache-Control: no-cache\r\nContent-Type: application/json\r\n"
+                    f"{vary}Date: {email.utils.formatdate(usegmt=True)}\r\nTransfer-Encoding: chunked\r\n\r\n").encode()
+        version = "HTTP/0.0" if style == HTTP_0_0 else "HTTP/1.1"
+        return (f"{version} 200 OK\r\nConnection: close\r\nCache-Control: no-cache\r\n"
+                f"Content-Type: application/json\r\n{vary}\r\n").encode()
 
     async def stay_open(self, seconds):
         ends = time.monotonic() + seconds
         cleared = self.nomad.fault_cleared
         while time.monotonic() < ends and not self.is_gone() and not cleared.is_set():
             await asyncio.sleep(0.1)
-
-    async def send_frames(self, index, keys, namespaces):
-        catalogue = self.nomad.catalogue
-        last = min(index - 1, catalogue.events[-1][0] - 1 if catalogue.events else index - 1)
-        beats_at = time.monotonic() + self.nomad.heartbeat_s
-        while not self.is_gone():
-            future = self.nomad.loop.create_future()
-            catalogue.listeners.add(future)
-            try:
-                for frame_index, events in list(catalogue.events):
-                    if frame_index <= last:
-                        continue
-                    last = frame_index
-                    wanted = [event for event in events if event["Namespace"] in namespaces
-                              for key in keys if key in ("*", event["Key"], *event["FilterKeys"])]
-                    if wanted:
-                        self.writer.write(encode_json({"Index": frame_index, "Events": wanted}) + b"\n")
-                await self.writer.drain()
-                await asyncio.wait([future], timeout=min(0.5, max(0.0, beats_at - time.monotonic())))
-            finally:
-                catalogue.listeners.discard(future)
-            if time.monotonic() >= beats_at:
-                self.writer.write(b"{}\n")
-                beats_at += self.nomad.heartbeat_s
 
 
 # ---- faults: each gets the exchange and the fault; None lets the honest reply follow ----
@@ -930,8 +1227,8 @@ async def fault_status(exchange, fault):
 
 
 async def fault_no_leader(exchange, fault):
-    if exchange.entry["is_stale"]:
-        return None
+    if exchange.entry["is_stale"] or exchange.request.path == "/v1/event/stream":
+        return None  # a follower serves both from its own state
     ends = time.monotonic() + float(fault.args.get("seconds", exchange.nomad.no_leader_s))
     cleared = exchange.nomad.fault_cleared
     while time.monotonic() < ends and not cleared.is_set():
@@ -946,7 +1243,7 @@ async def fault_no_leader(exchange, fault):
 
 async def send_raw(exchange, data):
     exchange.entry["status"] = 200
-    exchange.writer.write(data)
+    exchange.write(data)
     await exchange.writer.drain()
     return False
 
@@ -1019,12 +1316,12 @@ async def fault_huge(exchange, fault):
     row = encode_json(exchange.nomad.complete({"ServiceName": "huge", "Address": "10.9.9.9", "Port": 1})) + b","
     block = row * (65536 // len(row))
     exchange.entry["status"] = 200
-    exchange.writer.write(good_head(exchange, "Transfer-Encoding: chunked") + b"1\r\n[\r\n")
+    exchange.write(good_head(exchange, "Transfer-Encoding: chunked") + b"1\r\n[\r\n")
     while left > 0 and not exchange.is_gone():
-        exchange.writer.write(f"{len(block):x}\r\n".encode() + block + b"\r\n")
+        exchange.write(f"{len(block):x}\r\n".encode() + block + b"\r\n")
         await exchange.writer.drain()
         left -= len(block)
-    exchange.writer.write(b"3\r\n{}]\r\n0\r\n\r\n")
+    exchange.write(b"3\r\n{}]\r\n0\r\n\r\n")
     await exchange.writer.drain()
     return False
 
@@ -1039,10 +1336,10 @@ async def fault_gzip_bomb(exchange, fault):
 
 async def fault_drip(exchange, fault):
     exchange.entry["status"] = 200
-    exchange.writer.write(good_head(exchange, "Content-Length: 100000"))
+    exchange.write(good_head(exchange, "Content-Length: 100000"))
     cleared = exchange.nomad.fault_cleared
     while not exchange.is_gone() and not cleared.is_set():
-        exchange.writer.write(b"[" if exchange.entry.setdefault("bytes", 0) == 0 else b" ")
+        exchange.write(b"[" if exchange.entry.setdefault("bytes", 0) == 0 else b" ")
         exchange.entry["bytes"] += 1
         await exchange.writer.drain()
         await asyncio.sleep(float(fault.args.get("seconds", 1)))

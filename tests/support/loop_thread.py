@@ -92,6 +92,7 @@ class Request:
         self.query = urllib.parse.parse_qsl(parts[1] if len(parts) > 1 else "", keep_blank_values=True)
         self.headers = headers
         self.body = body
+        self.size = 0  # bytes on the wire
 
     def get(self, name, default=None):
         """The first value of a query parameter."""
@@ -123,7 +124,9 @@ async def read_request(reader):
         body = await reader.readexactly(length)
     except (asyncio.IncompleteReadError, ConnectionError):
         return None
-    return Request(words[0], words[1], headers, body)
+    request = Request(words[0], words[1], headers, body)
+    request.size = len(head) + len(body)
+    return request
 
 
 async def serve_control(host, port, handle):

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -22,7 +23,8 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import bexpr
-from fake_nomad import FAULT_MODES, FakeNomad, Refusal, parse_duration
+from certs import Certificates
+from fake_nomad import FAULT_MODES, VERBS, FakeNomad, Refusal, parse_duration, server_context
 from fake_upstream import CLOSE, LIES, MODES, FakeUpstream, address6_of, address_of
 
 FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "fixtures")
@@ -323,6 +325,248 @@ def test_a_stream_from_index_0_replays_what_is_buffered():
         assert [exact.next().get("Index") for _ in range(3)] == [None, 3, 4]
 
 
+def frames(stream, count):
+    """The next `count` frames that are no heartbeat."""
+    found = []
+    while len(found) < count:
+        frame = stream.next()
+        if frame:
+            found.append(frame)
+    return found
+
+
+def web(number, **more):
+    return {"ServiceName": "web", "Address": f"10.0.{number // 250}.{number % 250 + 1}", "Port": 80, **more}
+
+
+def test_a_stream_between_two_indexes_starts_at_the_next_and_past_the_tail_at_the_tail():
+    with FakeNomad() as fake:
+        fake.register(web(1))
+        fake.raft_noise(3)
+        fake.register(web(2))
+        assert frames(Stream(fake, "topic=Service&index=4"), 1)[0]["Index"] == 6
+        assert frames(Stream(fake, "topic=Service&index=99"), 1)[0]["Index"] == 6
+        fake.raft_noise(100)
+        fake.register(web(3))
+        assert frames(Stream(fake, "topic=Service&index=1"), 1)[0]["Index"] == 107
+
+
+def test_one_registration_of_many_services_is_one_frame_and_a_stop_is_many():
+    with FakeNomad() as fake:
+        stream = Stream(fake, "topic=Service")
+        fake.register(*[web(number) for number in range(5)])
+        assert len(frames(stream, 1)[0]["Events"]) == 5
+        fake.deregister(ServiceName="web", Address="10.0.0.1")
+        fake.deregister(ServiceName="web", Address="10.0.0.2")
+        assert [frame["Index"] for frame in frames(stream, 2)] == [3, 4]
+        fake.deregister("PlanResult", ServiceName="web")
+        last = frames(stream, 1)[0]
+        assert (last["Index"], len(last["Events"]), last["Events"][0]["Type"]) == (5, 3, "PlanResult")
+
+
+def test_an_event_that_two_keys_match_comes_twice():
+    with FakeNomad() as fake:
+        stream = Stream(fake, "topic=Service:web&topic=Service:shop")
+        fake.register(web(1, JobID="shop"))
+        events = frames(stream, 1)[0]["Events"]
+        assert len(events) == 2 and events[0] == events[1]
+
+
+def test_the_collector_moves_the_index_and_tells_nobody():
+    with FakeNomad(heartbeat_s=0.2) as fake:
+        fake.register(web(1))
+        stream = Stream(fake, "topic=Service&index=99")
+        assert frames(stream, 1)
+        before = fake.catalogue.index
+        fake.deregister(None, ServiceName="web")
+        assert fake.catalogue.index == before + 1
+        assert [stream.next() for _ in range(2)] == [{}, {}]
+
+
+def test_a_burst_drops_its_reader_and_the_heart_goes_on():
+    with FakeNomad(heartbeat_s=0.2) as fake:
+        fake.register(*[web(number) for number in range(150)])
+        stream = Stream(fake, "topic=Service&index=99")
+        assert len(frames(stream, 1)[0]["Events"]) == 150
+        fake.deregister(ServiceName="web")
+        assert len(frames(stream, 12)) == 12
+        assert [stream.next() for _ in range(3)] == [{}, {}, {}]
+        fake.register(web(1))
+        assert stream.next() == {}
+        assert fake.catalogue.broker.dropped_count == 1 and fake.streams() == 0
+
+
+def test_bursts_of_a_hundred_arrive_whole():
+    with FakeNomad() as fake:
+        fake.register(*[web(number) for number in range(100)])
+        stream = Stream(fake, "topic=Service&index=99")
+        frames(stream, 1)
+        fake.deregister(ServiceName="web")
+        assert len(frames(stream, 100)) == 100
+
+
+def test_a_new_namespace_is_missing_from_an_old_wildcard_stream():
+    with FakeNomad() as fake:
+        old = Stream(fake, "topic=Service&namespace=*")
+        assert old.next() == {}
+        fake.add_namespace("late")
+        fake.register(web(1, Namespace="late"))
+        fake.register(web(2))
+        assert frames(old, 1)[0]["Events"][0]["Namespace"] == "default"
+        young = Stream(fake, "topic=Service&namespace=*")
+        assert frames(young, 1)[0]["Events"][0]["Namespace"] == "late"
+
+
+@pytest.mark.parametrize("version, status, head", [
+    ("1.9.5", 500, b"HTTP/1.1 500"), ("1.11.1", 403, b"HTTP/1.1 403"), ("1.11.2", 200, b"HTTP/0.0 200"),
+    ("2.0.5", 200, b"HTTP/1.1 200"),
+])
+def test_how_versions_refuse_a_stream(version, status, head):
+    with FakeNomad(acl=True, version=version) as fake:
+        fake.add_token("w", "workload")
+        fake.denied_stream_open_s = 0.2
+        with socket.create_connection(urllib.parse.urlsplit(fake.address).netloc.split(":")) as client:
+            client.sendall(b"GET /v1/event/stream?topic=Service HTTP/1.1\r\nX-Nomad-Token: w\r\nConnection: close\r\n\r\n")
+            client.settimeout(5)
+            data = b""
+            while True:
+                part = client.recv(65536)
+                if not part:
+                    break
+                data += part
+        assert data.startswith(head)
+        assert data.endswith(b"Permission denied" if status != 200 else b"\r\n\r\n")
+
+
+def test_old_versions_send_the_stream_in_chunks_and_say_why_they_end():
+    with FakeNomad(version="1.10.0") as fake:
+        stream = Stream(fake, "topic=Service")
+        assert b"Transfer-Encoding: chunked" in stream.head
+        assert [stream.file.readline() for _ in range(3)] == [b"3\r\n", b"{}\n", b"\r\n"]
+        fake.end_streams()
+        rest = stream.file.read(200)
+        assert b"subscription closed by server" in rest and rest.endswith(b"0\r\n\r\n")
+
+
+def test_a_deleted_token_ends_its_stream_silently():
+    with FakeNomad(acl=True, heartbeat_s=0.1) as fake:
+        fake.ended_stream_open_s = 0.3
+        fake.add_token("p", "client", ["default"])
+        parts = urllib.parse.urlsplit(fake.address)
+        with socket.create_connection((parts.hostname, parts.port), timeout=5) as client:
+            client.sendall(b"GET /v1/event/stream?topic=Service HTTP/1.1\r\nX-Nomad-Token: p\r\n\r\n")
+            file = client.makefile("rb")
+            while file.readline() != b"{}\n":
+                pass
+            fake.drop_token("p")
+            fake.register(web(1))
+            assert set(file.readlines()) <= {b"{}\n"}
+
+
+def test_a_workload_with_a_policy_may_stream():
+    with FakeNomad(acl=True) as fake:
+        fake.add_token("w", "workload", ["*"])
+        parts = urllib.parse.urlsplit(fake.address)
+        with socket.create_connection((parts.hostname, parts.port), timeout=5) as client:
+            client.sendall(b"GET /v1/event/stream?topic=Service&namespace=* HTTP/1.1\r\nX-Nomad-Token: w\r\n\r\n")
+            file = client.makefile("rb")
+            while file.readline() != b"\r\n":
+                pass
+            assert file.readline() == b"{}\n"
+
+
+def test_a_restored_snapshot_takes_the_index_back_and_wakes_nobody(nomad):
+    snapshot = nomad.snapshot()
+    nomad.register({"ServiceName": "redis", "Address": "192.168.29.78", "Port": 1})
+    index = nomad.catalogue.index
+    stream = Stream(nomad, "topic=Service&index=999999")
+    finish = blocked(nomad, f"/v1/services?namespace=*&index={index}&wait=1s")
+    begun = time.monotonic()
+    nomad.restore(snapshot)
+    assert int(finish()[1]["X-Nomad-Index"]) == index - 1 and time.monotonic() - begun > 0.5
+    assert len(json.loads(get(nomad, "/v1/service/redis")[2])) == 2
+    nomad.ended_stream_open_s = 0.1
+    assert nomad.streams() == 0 and stream.next() == {}
+
+
+def test_an_index_above_the_table_is_woken_by_no_change(nomad):
+    index = nomad.catalogue.index
+    finish = blocked(nomad, f"/v1/services?namespace=~&index={index + 50}&wait=1s")
+    begun = time.monotonic()
+    nomad.register({"ServiceName": "redis", "Address": "192.168.29.78", "Port": 1})
+    assert finish()[0] == 200 and time.monotonic() - begun > 0.5
+
+
+def test_a_killed_agent_comes_back_and_replays(nomad):
+    nomad.register(web(7))
+    nomad.kill()
+    with pytest.raises(ConnectionRefusedError):
+        get(nomad, "/v1/services")
+    nomad.revive()
+    assert frames(Stream(nomad, "topic=Service&index=0"), 1)
+    nomad.kill()
+    nomad.revive(is_replaying=False)
+    stream = Stream(nomad, "topic=Service&index=0")
+    assert stream.next() == {}
+    nomad.inject('{"half": ')
+    assert stream.file.readline() == b'{"half": \n'
+    nomad.cut_streams('{"Index":12,"Ev')
+    assert stream.file.read() == b'{"Index":12,"Ev'
+
+
+def test_a_frozen_agent_writes_nothing_and_thaws(nomad):
+    finish = blocked(nomad, f"/v1/services?namespace=*&index={nomad.catalogue.index}&wait=30s")
+    stream = Stream(nomad, "topic=Service&index=999999")
+    assert stream.next() == {}
+    nomad.freeze()
+    nomad.register(web(1))
+    stream.socket.settimeout(0.3)
+    with pytest.raises(TimeoutError):
+        stream.next()
+    assert finish(0.1) is None
+    nomad.thaw()
+    assert finish()[0] == 200
+
+
+def test_the_alarm_may_sleep_through_a_change(nomad):
+    nomad.deafen_alarm()
+    finish = blocked(nomad, f"/v1/services?namespace=~&index={nomad.catalogue.index}&wait=1s")
+    begun = time.monotonic()
+    nomad.register(web(1))
+    assert finish()[0] == 200 and time.monotonic() - begun > 0.5
+
+
+def test_streams_count_no_connection_and_traffic_counts_bytes():
+    with FakeNomad(connections_max=2) as fake:
+        streams = [Stream(fake, "topic=Service") for _ in range(4)]
+        assert get(fake, "/v1/services")[0] == 200
+        assert get(fake, "/v1/services?namespace=~")[0] == 200
+        assert all(stream.next() == {} for stream in streams)
+        traffic = fake.traffic()
+        assert traffic["stream"]["requests"] == 4 and traffic["list"]["requests"] == 2
+        assert traffic["list"]["sent_bytes"] > 200 and traffic["list"]["received_bytes"] > 60
+
+
+def test_a_service_moves_and_a_namespace_goes(nomad):
+    assert nomad.deregister(ServiceName="nosuch") == 0
+    nomad.move("redis", "default", "prod")
+    assert get(nomad, "/v1/service/redis")[2] == b"[]"
+    assert len(json.loads(get(nomad, "/v1/service/redis?namespace=prod")[2])) == 2
+    nomad.drop_namespace("prod")
+    assert get(nomad, "/v1/services?namespace=prod")[2] == b"[]"
+    assert "prod" not in nomad.catalogue.namespaces
+
+
+def test_another_certificate_from_now_on(tmp_path):
+    made = Certificates(tmp_path)
+    with FakeNomad(listen=["https://127.0.0.1:0"], tls_context=server_context(made.server[1], made.server[0])) as fake:
+        parts = urllib.parse.urlsplit(fake.address)
+        address = (parts.hostname, parts.port)
+        first = ssl.get_server_certificate(address)
+        fake.replace_tls(server_context(made.misnamed[1], made.misnamed[0]))
+        assert ssl.get_server_certificate(address) != first
+
+
 def test_a_refused_listener_comes_back_at_its_address(nomad):
     nomad.fault("refuse")
     with pytest.raises(ConnectionRefusedError):
@@ -412,6 +656,13 @@ def test_the_control_channel(nomad):
         assert control("POST", "/control/deregister", {"ServiceName": "a"})[1] == {"Removed": 1}
         assert control("POST", "/control/fault", {"mode": "nonsense"})[0] == 400
         assert control("GET", "/control/nonsense")[0] == 404
+        assert control("POST", "/control/snapshot", {})[0] == 200
+        assert control("POST", "/control/namespace", {"Name": "late"})[0] == 200
+        assert control("POST", "/control/restore")[0] == 200
+        assert control("GET", "/control/state")[1]["Namespaces"] == ["default"]
+        assert control("POST", "/control/noise", {"Count": 3})[0] == 200
+        assert control("GET", "/control/traffic")[1]["list"]["requests"] == 2
+        assert {"kill", "revive", "cut-streams", "silence-streams"} <= VERBS.keys()
 
 
 # ---- the upstream ----
