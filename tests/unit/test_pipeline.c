@@ -299,6 +299,23 @@ static void stale_hosts_are_resolved_too(void **state)
 	assert_int_equal(metric(METRIC_QUERIES_EXPIRED), 0);
 }
 
+static void who_waits_for_stale_hosts_waits_for_nomad_no_more(void **state)
+{
+	(void)state;
+	config.forward_timeout_ms = 2000;
+	host_names[0] = "www.example.com";
+	host_count = 1;
+	assert_int_equal(ask("stalehost.nomad"), 0);
+	uv_timer_start(&guard, on_guard, 20000, 0);
+	while (list_is_empty(&forward.waiting))
+		uv_run(&loop, UV_RUN_ONCE);
+	uv_timer_stop(&guard);
+	assert_true(list_is_empty(&nomad.waiting));
+	upstream_answers("www", 9, DNS_NOERROR);
+	assert_int_equal(sent_count, 1);
+	expect_sent(0, "192.0.2.9");
+}
+
 /* ---- configuration, end ---- */
 
 static void a_new_configuration_is_for_new_queries(void **state)
@@ -357,6 +374,7 @@ int main(void)
 		TEST(the_clock_stops_when_nobody_waits),
 		TEST(what_is_known_is_served_before_the_deadline),
 		TEST(stale_hosts_are_resolved_too),
+		TEST(who_waits_for_stale_hosts_waits_for_nomad_no_more),
 		TEST(a_new_configuration_is_for_new_queries),
 		TEST(closing_forgets_what_waits),
 	};

@@ -64,9 +64,12 @@ static void only_the_first_query_sends_the_need(void **state)
 static void a_word_wakes_only_its_own_need(void **state)
 {
 	const struct need needs[] = {
-		need_of(NEED_SERVICE, "default", "redis"), need_of(NEED_SERVICE, "default", "red"),
-		need_of(NEED_SERVICE, "redis", "default"), need_of(NEED_NAMESPACE, "default", ""),
+		need_of(NEED_SERVICE, "default", "redis"),
+		need_of(NEED_SERVICE, "default", "red"),
+		need_of(NEED_SERVICE, "redis", "default"),
+		need_of(NEED_NAMESPACE, "default", ""),
 		need_of(NEED_SERVICE, "defaultr", "edis"),
+		need_of(NEED_REFRESH, "default", "redis"),
 	};
 	struct query queries[COUNT_OF(needs)];
 
