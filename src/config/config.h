@@ -37,6 +37,15 @@ enum config_log_queries {
 	CONFIG_LOG_QUERIES_NOMAD
 };
 
+enum config_mirror { /* the highest tier to use */
+		     CONFIG_MIRROR_AUTO,
+		     CONFIG_MIRROR_STREAM,
+		     CONFIG_MIRROR_WATCH,
+		     CONFIG_MIRROR_LOOKUP,
+};
+
+#define CONFIG_PRELOAD_AUTO UINT32_MAX /* catalogues up to 2,000 names */
+
 struct config {
 	atomic_uint references;
 
@@ -68,6 +77,9 @@ struct config {
 	size_t zone_count; /* ≥ 1; in the order given: the first names PTR targets */
 	bool reverse;
 	uint32_t ttl_s, negative_ttl_s;
+	enum config_mirror mirror;
+	uint32_t preload; /* names to fetch ahead of questions; 0: off; or CONFIG_PRELOAD_AUTO */
+	uint64_t settle_ms;
 	uint64_t max_stale_ms;
 
 	struct config_forward *forward;

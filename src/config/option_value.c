@@ -238,6 +238,29 @@ int option_value_metrics_prefix(const struct option_row *row, struct config *con
 	return option_value_string(row, config, text, why, why_capacity);
 }
 
+int option_value_preload(const struct option_row *row, struct config *config, const char *text,
+			 char *why, size_t why_capacity)
+{
+	uint32_t *field = field_of(row, config);
+	uint64_t number = 0;
+	int rc;
+
+	if (strcasecmp(text, "auto") == 0) {
+		*field = CONFIG_PRELOAD_AUTO;
+		return 0;
+	}
+	if (strcasecmp(text, "off") == 0) {
+		*field = 0;
+		return 0;
+	}
+	rc = str_parse_uint(text, 0, UINT32_MAX, &number);
+	rc = check_range(rc, number, row, why, why_capacity);
+	if (rc < 0)
+		return rc;
+	*field = (uint32_t)number;
+	return 0;
+}
+
 void option_value_show(const struct option_row *row, const char *text, char *out, size_t capacity)
 {
 	const char *at = row != NULL && row->has_userinfo ? strrchr(text, '@') : NULL;

@@ -28,6 +28,7 @@ OPTION_PARSER(option_value_choice);
 OPTION_PARSER(option_value_host_name);
 OPTION_PARSER(option_value_admin);
 OPTION_PARSER(option_value_metrics_prefix);
+OPTION_PARSER(option_value_preload);
 
 /* No control characters. */
 bool option_value_is_printable(const char *text);

@@ -27,6 +27,14 @@ static void values_outside_their_range_are_refused(void **state)
 		"--ttl=10",
 		"--negative-ttl=2h",
 		"--max-stale=31d",
+		"--mirror=on",
+		"--mirror=",
+		"--preload=200001",
+		"--preload=all",
+		"--preload=-1",
+		"--preload=4294967295",
+		"--settle=11s",
+		"--settle=100",
 		"--workers=65",
 		"--workers=x",
 		"--tcp-max-clients=0",
@@ -89,6 +97,45 @@ static void values_at_their_limits_are_taken(void **state)
 	assert_int_equal(config->cache_size_bytes, 0);
 	assert_int_equal(config->tcp_max_clients, 65536);
 	assert_int_equal(config->cache_max_ttl_s, 7 * 86400);
+	config_drop(config);
+}
+
+static void preload_is_a_number_or_a_word(void **state)
+{
+	struct config *config = load_well("", "", NULL);
+
+	(void)state;
+	assert_int_equal(config->preload, CONFIG_PRELOAD_AUTO);
+	config_drop(config);
+	config = load_well("--preload=AUTO", "", NULL);
+	assert_int_equal(config->preload, CONFIG_PRELOAD_AUTO);
+	config_drop(config);
+	config = load_well("--preload=off", "", NULL);
+	assert_int_equal(config->preload, 0);
+	config_drop(config);
+	config = load_well("--preload=200000", "", NULL);
+	assert_int_equal(config->preload, 200000);
+	config_drop(config);
+}
+
+static void mirror_and_settle_have_their_values(void **state)
+{
+	struct config *config = load_well("", "", NULL);
+
+	(void)state;
+	assert_int_equal(config->mirror, CONFIG_MIRROR_AUTO);
+	assert_int_equal(config->settle_ms, 100);
+	config_drop(config);
+	config = load_well("--mirror=Stream --settle=0", "", NULL);
+	assert_int_equal(config->mirror, CONFIG_MIRROR_STREAM);
+	assert_int_equal(config->settle_ms, 0);
+	config_drop(config);
+	config = load_well("--mirror=lookup --settle=10s", "", NULL);
+	assert_int_equal(config->mirror, CONFIG_MIRROR_LOOKUP);
+	assert_int_equal(config->settle_ms, 10000);
+	config_drop(config);
+	config = load_well("", "NOMAD_DNS_MIRROR=watch", NULL);
+	assert_int_equal(config->mirror, CONFIG_MIRROR_WATCH);
 	config_drop(config);
 }
 
