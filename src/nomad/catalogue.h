@@ -50,7 +50,8 @@ bool catalogue_is_unusable(const struct catalogue_update *update);
 /*
  * Makes it the truth as of `index`, and publishes the folded name if anything changed (else only
  * its times move). No instances at all: the service is gone (published as absent until
- * times->fresh_until_ms). Frees the update. 0 or -ENOMEM (then the old truth stays).
+ * times->fresh_until_ms). Frees the update. 0, -ENOMEM (then the old truth stays), or -EAGAIN: an
+ * event newer than `index` was heard of it, so it has to be fetched again.
  */
 int catalogue_commit(struct catalogue_update *update, uint64_t index,
 		     const struct zone_times *times);
@@ -91,6 +92,66 @@ void catalogue_list_abandon(struct catalogue_listing *listing);
 int catalogue_list_keep(struct catalogue *catalogue, const char *namespace_label,
 			const struct zone_times *times);
 
+/* ---- the whole cluster's list: several parts collected, then committed at once ---- */
+
+struct catalogue_all;
+
+struct catalogue_all *catalogue_all_begin(struct catalogue *catalogue); /* NULL: out of memory */
+
+/* What is added next is of this exact namespace's list (NULL: of `namespace=*`), which was made at
+ * `index`. 0 or -ENOMEM. */
+int catalogue_all_part(struct catalogue_all *all, const char *namespace, uint64_t index);
+int catalogue_all_add(void *all, const struct json_listed *listed); /* fits json_on_listed */
+void catalogue_all_add_bad(void *all, const char *why);		    /* fits on_bad */
+bool catalogue_all_is_empty(const struct catalogue_all *all);
+bool catalogue_all_is_unusable(const struct catalogue_all *all);
+
+/* A name that seems to be gone; its records stay until catalogue_remove_now. */
+typedef void catalogue_gone(void *arg, const char *namespace, const char *service);
+
+/*
+ * As catalogue_list_commit for each namespace that has a part, but a name that vanished is told to
+ * `on_gone` instead of being removed. `is_whole`: there are no other namespaces either. Frees
+ * `all`. 0 or -ENOMEM (then some of it may not be done: list again).
+ */
+int catalogue_all_commit(struct catalogue_all *all, bool is_whole, const struct zone_times *times,
+			 catalogue_gone *on_gone, void *arg);
+void catalogue_all_abandon(struct catalogue_all *all);
+
+/* Indexes went back (another server, a restored snapshot): whatever comes next is newer than what
+ * is held. */
+void catalogue_rewind(struct catalogue *catalogue);
+
+/* ---- one change at a time ---- */
+
+enum catalogue_effect {
+	CATALOGUE_OLD,		 /* covered by what is known, or not ours: nothing changed */
+	CATALOGUE_APPLIED,	 /* the instances changed and are published */
+	CATALOGUE_MARKED,	 /* only a GET can say what it has, or whether it is there */
+	CATALOGUE_NEW_NAMESPACE, /* the same, in a namespace that had no services */
+	CATALOGUE_LAST_GONE,	 /* the last instance went: its records stay until it is settled */
+};
+
+/*
+ * Applies one event that is newer than what is known of its service. `is_removal`: nomad's word is
+ * that this registration is gone. `times` are those of what is kept true from here on. Returns the
+ * effect, or -ENOMEM (then the name is to be fetched).
+ */
+int catalogue_event(struct catalogue *catalogue, const struct json_event *event, bool is_removal,
+		    const struct zone_times *times);
+
+/* Something changed in this service, nobody knows what: it is fetched when it is asked for next. */
+void catalogue_mark(struct catalogue *catalogue, const char *namespace, const char *service);
+
+/* Removes a service that is still as CATALOGUE_LAST_GONE or on_gone found it; else does nothing.
+ * true: it is gone now. */
+bool catalogue_remove_now(struct catalogue *catalogue, const char *namespace, const char *service,
+			  const struct zone_times *times);
+
+/* The index that what is known of a service is true of. false: there is no such service. */
+bool catalogue_find_asof(const struct catalogue *catalogue, const char *namespace,
+			 const char *service, uint64_t *out_asof);
+
 /* Makes everything held old, so that it is fetched again when it is asked for next. */
 void catalogue_expire(struct catalogue *catalogue);
 
@@ -116,6 +177,21 @@ void catalogue_settle_absent(struct catalogue *catalogue, const char *namespace_
 /* Whether any instances of the folded name were ever fetched and are still held. */
 bool catalogue_has_instances(const struct catalogue *catalogue, const char *namespace_label,
 			     const char *service_label);
+
+enum catalogue_which {
+	CATALOGUE_UNLOADED, /* listed, but not fetched, or not true any more */
+	CATALOGUE_ASKED,    /* asked for since it was picked last */
+};
+
+struct catalogue_pick {
+	const char *namespace, *service; /* exact; borrowed until the catalogue changes */
+	unsigned long asked_count;	 /* since it was picked last */
+};
+
+/* The names that were asked for most, first. Walks all names: not for every change. Returns how
+ * many of `capacity` were filled. */
+size_t catalogue_pick(struct catalogue *catalogue, enum catalogue_which which,
+		      struct catalogue_pick *out, size_t capacity);
 
 size_t catalogue_service_count(const struct catalogue *catalogue);
 size_t catalogue_instance_count(const struct catalogue *catalogue);

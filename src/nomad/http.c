@@ -434,6 +434,25 @@ uint64_t http_get(struct http *http, size_t address, const char *path, uint64_t 
 	return request->id;
 }
 
+uint64_t http_get_held(struct http *http, size_t address, const char *path, uint64_t timeout_ms,
+		       http_done *done, void *arg)
+{
+	return http_get(http, address, path, timeout_ms, done, arg);
+}
+
+uint64_t http_stream(struct http *http, size_t address, const char *path, http_line *on_line,
+		     http_done *on_end, void *arg)
+{
+	(void)http, (void)address, (void)path, (void)on_line, (void)on_end, (void)arg;
+	return 0;
+}
+
+size_t http_held_in_flight(const struct http *http)
+{
+	(void)http;
+	return 0;
+}
+
 void http_cancel(struct http *http, uint64_t id)
 {
 	if (id == 0)

@@ -2,7 +2,8 @@
  * The libcurl door: GET requests to the Nomad agent on the control plane's loop (libcurl's multi
  * interface over libuv). It knows addresses, tokens, TLS, time limits and ceilings; it knows no
  * names. One `http` per configuration; requests are heap objects with an id; each ends in exactly
- * one callback, never from inside http_get.
+ * one callback, never from inside http_get. Held requests and streams have connections of their
+ * own, so that what waits for minutes never keeps an ordinary request waiting.
  */
 #pragma once
 
@@ -39,6 +40,9 @@ struct http_reply {
 
 typedef void http_done(void *arg, const struct http_reply *reply);
 
+/* One line of a stream, without its end; borrowed. May http_cancel its own stream. */
+typedef void http_line(void *arg, const char *line, size_t length);
+
 /* Opens the room on `loop`. NULL with `why` filled when TLS files or the token cannot be used. */
 struct http *http_open(uv_loop_t *loop, const struct config *config, char *why,
 		       size_t why_capacity);
@@ -63,6 +67,20 @@ const char *http_address_text(const struct http *http, size_t address);
 uint64_t http_get(struct http *http, size_t address, const char *path, uint64_t timeout_ms,
 		  http_done *done, void *arg);
 
+/* As http_get, for a request that Nomad holds until something changes (`index` and `wait` in
+ * `path`). 0 too when the ceiling of held requests and streams is met. */
+uint64_t http_get_held(struct http *http, size_t address, const char *path, uint64_t timeout_ms,
+		       http_done *done, void *arg);
+
+/*
+ * GET whose body is read line by line as it comes, in plain text. No limit on time but that of
+ * connecting: the caller watches for silence and cancels. A line over HTTP_BODY_MAX_BYTES ends it
+ * with HTTP_TOO_LARGE, an unfinished last line is dropped, and the body of a status other than 200
+ * comes in `on_end` (its first bytes). Returns as http_get_held.
+ */
+uint64_t http_stream(struct http *http, size_t address, const char *path, http_line *on_line,
+		     http_done *on_end, void *arg);
+
 /* Ends a request early, without a callback. Unknown ids are ignored. */
 void http_cancel(struct http *http, uint64_t id);
 
@@ -70,8 +88,9 @@ void http_cancel(struct http *http, uint64_t id);
  * than at the last call, whoever noticed it. */
 bool http_refresh_token(struct http *http);
 
-/* Requests under way. */
+/* Requests under way, held ones and streams too; and those alone. */
 size_t http_in_flight(const struct http *http);
+size_t http_held_in_flight(const struct http *http);
 
 /* Percent-escapes one path part or query value into `out`. The length, or -ENAMETOOLONG. */
 int http_escape(const char *text, size_t length, char *out, size_t capacity);

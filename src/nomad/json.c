@@ -342,6 +342,20 @@ int json_read_services(const char *body, size_t length, json_on_listed *on_liste
 			 why_capacity);
 }
 
+int json_read_frame(const char *line, size_t length, json_on_event *on_event,
+		    void (*on_bad)(void *arg, const char *why), void *arg, uint64_t *out_index,
+		    char *why, size_t why_capacity)
+{
+	(void)line;
+	(void)length;
+	(void)on_event;
+	(void)on_bad;
+	(void)arg;
+	*out_index = 0;
+	snprintf(why, why_capacity, "frames are not read yet");
+	return -EINVAL;
+}
+
 const char *json_library_version(void)
 {
 	return cJSON_Version();

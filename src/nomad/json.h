@@ -46,5 +46,23 @@ int json_read_services(const char *body, size_t length, json_on_listed *on_liste
 		       void (*on_bad)(void *arg, const char *why), void *arg, char *why,
 		       size_t why_capacity);
 
+struct json_event { /* one event of GET /v1/event/stream; text borrowed for the callback */
+	const char *topic, *type, *key, *namespace;
+	uint64_t index; /* exact */
+	bool has_service;
+	struct json_instance service; /* Payload.Service, the object as it was stored last */
+};
+
+typedef int json_on_event(void *arg, const struct json_event *event);
+
+/*
+ * Reads one line of the event stream: `{}` (a heartbeat) has no events. *out_index is the frame's
+ * index, 0 when it has none. All events are delivered, twice where they stand twice, or, of a
+ * malformed line, none that the caller may keep. As json_read_service.
+ */
+int json_read_frame(const char *line, size_t length, json_on_event *on_event,
+		    void (*on_bad)(void *arg, const char *why), void *arg, uint64_t *out_index,
+		    char *why, size_t why_capacity);
+
 /* The version of the cJSON that is loaded. Static text. */
 const char *json_library_version(void);

@@ -17,6 +17,7 @@
 #include "nomad/zone_build.h"
 
 #define BUCKETS_START 64
+#define TERMS 64 /* how many ends of live terms are remembered */
 
 struct zone {
 	struct cds_lfht *table;
@@ -25,6 +26,9 @@ struct zone {
 	struct zone_settings *settings; /* RCU */
 	atomic_int nomad;
 	_Atomic uint64_t index;
+	atomic_uint term;
+	_Atomic uint64_t term_end[TERMS];
+	_Atomic uint64_t names_end;
 };
 
 /* ---- settings ---- */
@@ -145,6 +149,7 @@ static void put_name(struct zone *zone, struct zone_name *name)
 	struct cds_lfht_node *old;
 
 	cds_lfht_node_init(&name->node);
+	atomic_store_explicit(&name->live_term, zone_term(zone), memory_order_relaxed);
 	zone_read_begin();
 	old = cds_lfht_add_replace(zone->table, hash_bytes(&zone->key, wanted.owner, wanted.length),
 				   matches, &wanted, &name->node);
@@ -234,6 +239,43 @@ void zone_set_index(struct zone *zone, uint64_t index)
 {
 	if (index > atomic_load_explicit(&zone->index, memory_order_relaxed))
 		atomic_store_explicit(&zone->index, index, memory_order_relaxed);
+}
+
+/* ---- live ---- */
+
+/* One store ends or begins it for every name of the term. */
+static void set_term_end(struct zone *zone, uint64_t end)
+{
+	atomic_store_explicit(&zone->term_end[zone_term(zone) % TERMS], end, memory_order_release);
+}
+
+static bool is_live(const struct zone *zone)
+{
+	return zone_live_end(zone, zone_term(zone)) == ZONE_LIVE;
+}
+
+void zone_set_live(struct zone *zone, enum zone_live live, uint64_t now_ms)
+{
+	if (live == ZONE_LIVE_NAMES)
+		atomic_store_explicit(&zone->names_end, ZONE_LIVE, memory_order_release);
+	else if (zone_names_end(zone) == ZONE_LIVE)
+		atomic_store_explicit(&zone->names_end, now_ms, memory_order_release);
+	if (live != ZONE_LIVE_NOT)
+		set_term_end(zone, ZONE_LIVE);
+	else if (is_live(zone))
+		set_term_end(zone, now_ms);
+}
+
+void zone_expire_live(struct zone *zone, uint64_t now_ms)
+{
+	unsigned next = zone_term(zone) + 1;
+	bool was_live = is_live(zone);
+
+	if (was_live)
+		set_term_end(zone, now_ms);
+	atomic_store_explicit(&zone->term_end[next % TERMS], was_live ? ZONE_LIVE : 0,
+			      memory_order_release);
+	atomic_store_explicit(&zone->term, next, memory_order_release);
 }
 
 /* ---- publishing ---- */
@@ -335,6 +377,7 @@ bool zone_touch_service(struct zone *zone, const char *namespace_label, const ch
 				      memory_order_relaxed);
 		atomic_store_explicit(&name->is_leaderless, times->is_leaderless,
 				      memory_order_relaxed);
+		atomic_store_explicit(&name->live_term, zone_term(zone), memory_order_relaxed);
 		atomic_store_explicit(&name->fresh_until_ms, times->fresh_until_ms,
 				      memory_order_release);
 		atomic_store_explicit(&name->refresh_asked, false, memory_order_release);
@@ -471,6 +514,23 @@ const struct zone_settings *zone_settings(const struct zone *zone)
 enum zone_nomad zone_nomad(const struct zone *zone)
 {
 	return (enum zone_nomad)atomic_load_explicit(&zone->nomad, memory_order_relaxed);
+}
+
+unsigned zone_term(const struct zone *zone)
+{
+	return atomic_load_explicit(&zone->term, memory_order_acquire);
+}
+
+uint64_t zone_live_end(const struct zone *zone, unsigned term)
+{
+	if (zone_term(zone) - term >= TERMS)
+		return 0;
+	return atomic_load_explicit(&zone->term_end[term % TERMS], memory_order_acquire);
+}
+
+uint64_t zone_names_end(const struct zone *zone)
+{
+	return atomic_load_explicit(&zone->names_end, memory_order_acquire);
 }
 
 uint32_t zone_serial(const struct zone *zone)

@@ -52,6 +52,11 @@ struct zone_host { /* a host name that stands for an instance's address; wire fo
 	uint8_t name_length;
 };
 
+/* fresh_until_ms of what is true whatever Nomad says, and of what a live mirror keeps true: that is
+ * fresh while the zone is live, and counts as heard last when that ended. */
+#define ZONE_ALWAYS UINT64_MAX
+#define ZONE_LIVE (UINT64_MAX - 1)
+
 struct zone_name {
 	struct cds_lfht_node node;
 	struct rcu_head rcu;
@@ -59,11 +64,11 @@ struct zone_name {
 	enum zone_state state;
 	atomic_bool is_leaderless;	  /* said by a server that knew no leader: mark it stale */
 	_Atomic uint64_t refresh_from_ms; /* from then on an asker has it refreshed */
-	_Atomic uint64_t
-		fresh_until_ms; /* the truth until then; UINT64_MAX: a live mirror keeps it true */
-	_Atomic uint64_t stale_until_ms; /* then not even a lost Nomad makes it an answer */
-	atomic_bool refresh_asked;	 /* one refresh per version of the name */
-	atomic_ulong asked_count;	 /* for preloading and refreshing: is it in use? */
+	_Atomic uint64_t fresh_until_ms;  /* the truth until then, ZONE_LIVE or ZONE_ALWAYS */
+	_Atomic uint64_t stale_until_ms;  /* then not even a lost Nomad makes it an answer */
+	atomic_uint live_term;		  /* ZONE_LIVE: the term it was published in */
+	atomic_bool refresh_asked;	  /* one refresh per version of the name */
+	atomic_ulong asked_count;	  /* for preloading and refreshing: is it in use? */
 	uint8_t owner_length;
 	uint8_t owner[DNS_NAME_MAX]; /* folded wire form */
 	struct image *image;	     /* owned; NULL: none */
@@ -106,6 +111,12 @@ enum zone_nomad {		     /* what the control plane last knew of Nomad as a whole 
 		  ZONE_NOMAD_DENIED, /* it answers, but refuses the token everywhere */
 };
 
+enum zone_live {		  /* what the control plane keeps true by itself */
+		 ZONE_LIVE_NOT,	  /* nothing: what has live times is no longer fresh */
+		 ZONE_LIVE_HELD,  /* what has live times */
+		 ZONE_LIVE_NAMES, /* that, and every name there is stands in the zone */
+};
+
 /* ---- the writer's side: main thread ---- */
 
 struct config;
@@ -123,6 +134,14 @@ int zone_configure(struct zone *zone, const struct config *config);
 /* Tells readers how Nomad is, and the index the SOA serial grows with (never goes back). */
 void zone_set_nomad(struct zone *zone, enum zone_nomad state);
 void zone_set_index(struct zone *zone, uint64_t index);
+
+/* Live begins or ends, for all names at once. Beginning again makes what was live true again: right
+ * only if nothing was missed, else zone_expire_live comes first. */
+void zone_set_live(struct zone *zone, enum zone_live live, uint64_t now_ms);
+
+/* Something may have changed: what has live times so far counts as heard last now, and only what is
+ * published from here on is live. */
+void zone_expire_live(struct zone *zone, uint64_t now_ms);
 
 /* One usable instance, as the catalogue hands it over. Text is borrowed for the call. */
 struct zone_instance {
@@ -189,6 +208,16 @@ static inline void zone_read_end(void)
 const struct zone_settings *zone_settings(const struct zone *zone);
 enum zone_nomad zone_nomad(const struct zone *zone);
 uint32_t zone_serial(const struct zone *zone);
+
+/* The term that is now: what is published with ZONE_LIVE belongs to it. */
+unsigned zone_term(const struct zone *zone);
+
+/* When a term of live names ended: ZONE_LIVE if it has not, 0 if that is too long ago to be
+ * remembered or it never was. */
+uint64_t zone_live_end(const struct zone *zone, unsigned term);
+
+/* The same for "every name there is stands in the zone". */
+uint64_t zone_names_end(const struct zone *zone);
 
 /* The zone a folded name is in: the longest configured one; NULL: none. */
 const struct zone_apex *zone_apex_of(const struct zone_settings *settings, const uint8_t *folded,

@@ -25,6 +25,8 @@ struct zone {
 	unsigned publish_count, touch_count;
 	enum zone_nomad nomad;
 	uint64_t index;
+	unsigned term, asked; /* what zone_take_asked says */
+	uint64_t term_end[64], names_end;
 	int fail; /* what publishing returns instead of 0 */
 };
 
@@ -207,11 +209,52 @@ void zone_set_index(struct zone *zone, uint64_t index)
 		zone->index = index;
 }
 
+unsigned zone_term(const struct zone *zone)
+{
+	return zone->term;
+}
+
+uint64_t zone_live_end(const struct zone *zone, unsigned term)
+{
+	return zone->term - term < 64 ? zone->term_end[term % 64] : 0;
+}
+
+uint64_t zone_names_end(const struct zone *zone)
+{
+	return zone->names_end;
+}
+
+void zone_set_live(struct zone *zone, enum zone_live live, uint64_t now_ms)
+{
+	uint64_t *end = &zone->term_end[zone->term % 64];
+
+	if (live == ZONE_LIVE_NAMES)
+		zone->names_end = ZONE_LIVE;
+	else if (zone->names_end == ZONE_LIVE)
+		zone->names_end = now_ms;
+	if (live != ZONE_LIVE_NOT)
+		*end = ZONE_LIVE;
+	else if (*end == ZONE_LIVE)
+		*end = now_ms;
+}
+
+void zone_expire_live(struct zone *zone, uint64_t now_ms)
+{
+	uint64_t *end = &zone->term_end[zone->term % 64];
+	uint64_t next = *end == ZONE_LIVE ? ZONE_LIVE : 0;
+
+	if (next)
+		*end = now_ms;
+	zone->term_end[++zone->term % 64] = next;
+}
+
 unsigned long zone_take_asked(struct zone *zone, const char *namespace_label,
 			      const char *service_label)
 {
-	(void)zone;
-	(void)namespace_label;
-	(void)service_label;
-	return 0;
+	const struct fake_name *name;
+	char key[200];
+
+	fake_key(key, sizeof(key), namespace_label, service_label);
+	name = fake_find(key);
+	return name ? zone->asked : 0;
 }
