@@ -153,6 +153,9 @@ void catalogue_configure(struct catalogue *catalogue, const struct config *confi
 	size_t cursor = 0;
 
 	switch_reverse(catalogue, config->reverse);
+	if (catalogue->ttl_s != config->ttl_s)
+		catalogue_publish_again(catalogue);
+	catalogue->ttl_s = config->ttl_s;
 	if (!take_allowed(catalogue, config))
 		return;
 	while ((space = map_next(catalogue->spaces, &cursor, NULL, NULL))) {

@@ -74,6 +74,7 @@ struct catalogue {
 	struct reverse *reverse; /* NULL: off */
 	char **allowed;		 /* namespaces, exact; none: all */
 	size_t allowed_count;
+	uint32_t ttl_s; /* what the published records say */
 	uint64_t listing;
 	struct hash_key hash_key;
 	size_t service_count, instance_count;
@@ -108,6 +109,7 @@ int catalogue_publish_space(struct catalogue *catalogue, const char *namespace_l
 			    const struct zone_times *times);
 bool catalogue_forget_absent(struct catalogue *catalogue, const char *key, size_t key_length);
 void catalogue_forget_absents(struct catalogue *catalogue);
+void catalogue_publish_again(struct catalogue *catalogue); /* everything: records look different */
 
 /* catalogue.c: finding, making and removing. The finders return NULL when there is none, the makers
  * when out of memory. */
@@ -129,3 +131,4 @@ struct reverse *reverse_new(struct zone *zone);			 /* NULL: out of memory */
 void reverse_free(struct reverse *reverse);			 /* tells the zone nothing */
 void reverse_update(struct reverse *reverse, struct name *name); /* from its services */
 void reverse_drop(struct reverse *reverse, struct name *name);
+void reverse_publish_again(struct reverse *reverse);

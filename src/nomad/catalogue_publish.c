@@ -208,6 +208,19 @@ int catalogue_publish_name(struct catalogue *catalogue, struct name *name, bool 
 	return 0;
 }
 
+void catalogue_publish_again(struct catalogue *catalogue)
+{
+	size_t cursor = 0;
+	struct name *name;
+
+	while ((name = map_next(catalogue->names, &cursor, NULL, NULL))) {
+		if (name->is_published)
+			catalogue_publish_name(catalogue, name, true);
+	}
+	if (catalogue->reverse)
+		reverse_publish_again(catalogue->reverse);
+}
+
 /* Shows that a name exists, when the zone knows nothing better of it. */
 int catalogue_publish_listed(struct catalogue *catalogue, struct name *name,
 			     const struct zone_times *times)

@@ -213,3 +213,18 @@ void reverse_drop(struct reverse *reverse, struct name *name)
 {
 	replace(reverse, name, NULL, 0);
 }
+
+void reverse_publish_again(struct reverse *reverse)
+{
+	const struct holder *holder;
+	const void *key;
+	size_t cursor = 0;
+
+	while ((holder = map_next(reverse->holders, &cursor, &key, NULL))) {
+		const struct address_key *from = key;
+		struct addr addr = { .family = from->family };
+
+		memcpy(addr.bytes, from->bytes, sizeof(addr.bytes));
+		publish(reverse, &addr, holder);
+	}
+}

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "config/config.h"
 #include "nomad/http.h"
 
@@ -73,6 +74,10 @@ static int take_tls(struct http_settings *settings, const struct config *config,
 		rc = -EINVAL;
 	}
 	settings->skip_verify = config->nomad_tls_skip_verify;
+	if (settings->skip_verify)
+		log_warn("nomad",
+			 "nomad-tls-skip-verify is on: whoever stands between us and Nomad "
+			 "can read the token and make up answers");
 	return rc;
 }
 

@@ -468,6 +468,24 @@ static void folded_label_leads_to_the_configured_namespace(void **state)
 	assert_int_equal(catalogue_exact_namespaces(catalogue, "default", out, 4), 0);
 }
 
+static void new_ttl_is_published_though_nothing_changed(void **state)
+{
+	unsigned before;
+
+	(void)state;
+	config.reverse = true;
+	catalogue_configure(catalogue, &config);
+	LOAD("default", "web", 5, &early, { "a", "192.0.2.1", 80, NULL });
+	LIST("default", 5, "web", "db");
+	before = fake_zone.publish_count;
+	catalogue_configure(catalogue, &config);
+	assert_int_equal(fake_zone.publish_count, before);
+	config.ttl_s = 7;
+	catalogue_configure(catalogue, &config);
+	assert_int_equal(fake_zone.publish_count, before + 2); /* web and its address */
+	assert_int_equal(fake_find("web.default")->times.fresh_until_ms, 10000);
+}
+
 /* ---- reverse ---- */
 
 static void with_reverse_addresses_lead_to_names(void **state)
@@ -537,6 +555,7 @@ int main(void)
 		TEST(settled_absent_name_is_taken_back),
 		TEST(namespace_outside_the_configured_ones_never_appears),
 		TEST(folded_label_leads_to_the_configured_namespace),
+		TEST(new_ttl_is_published_though_nothing_changed),
 		TEST(with_reverse_addresses_lead_to_names),
 		TEST(without_reverse_addresses_lead_nowhere),
 	};
