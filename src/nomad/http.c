@@ -1,11 +1,9 @@
 /*
- * libcurl's multi_socket interface over libuv. Everything a configuration decides lives in a
- * `pool`: the multi handle with its connections, the addresses, TLS and secrets. A new
- * configuration is a new pool; the old one ends with its last request, so no connection made under
- * old certificates outlives a reload.
- *
- * libcurl is entered from the loop only: http_get adds a handle and returns, the rest happens in
- * timer and socket events. After each entry the messages of finished transfers are drained.
+ * libcurl's multi_socket interface over libuv: lanes and the requests in them. libcurl is entered
+ * from the loop only: http_get adds a handle and returns, the rest happens in timer and socket
+ * events. After each entry the lines of streams are handed out, and then the messages of finished
+ * transfers are drained: callbacks run outside libcurl, so they may start and cancel what they
+ * like.
  */
 #include "nomad/http.h"
 
@@ -18,109 +16,52 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "base/list.h"
 #include "nomad/http_head.h"
-#include "nomad/http_settings.h"
-#include "nomad/http_socket.h"
+#include "nomad/http_lines.h"
+#include "nomad/http_parts.h"
 
-#define CONNECTIONS_MAX 8L /* Nomad allows 100 per client address, shared by the whole host */
+/* Nomad allows 100 connections per client address, shared by the whole host. */
+#define ORDINARY_MAX 8L
+#define HELD_MAX 16L
 #define CONNECT_TIMEOUT_MS 2000L
 #define TOKEN_LOOK_EVERY_MS 1000
-
-struct pool {
-	struct http *http;
-	struct list link; /* in http->pools */
-	CURLM *multi;
-	uv_timer_t timer;
-	bool timer_is_open;
-	struct http_sockets sockets;
-	struct list requests;
-	size_t request_count;
-	unsigned busy;	 /* inside a drain: not to be ended under its feet */
-	bool is_retired; /* ends with its last request */
-	bool is_ending;
-	struct http_settings settings;
-};
-
-struct http {
-	uv_loop_t *loop;
-	struct pool *pool; /* for new requests */
-	struct list pools; /* it and the retired ones */
-	uint64_t last_id;
-	uint64_t token_looked_ms;
-	bool has_new_token; /* one that nobody was told about */
-	bool is_closing;
-	void (*closed)(void *);
-	void *closed_arg;
-};
+#define ERROR_BODY_MAX_BYTES 4096 /* kept of a stream's reply that is none */
 
 struct request {
 	struct list link;
-	struct pool *pool;
+	struct http_lane *lane;
 	uint64_t id;
 	CURL *easy;
 	struct curl_slist *headers, *connect_to;
 	struct buf body;
+	struct http_lines lines; /* of a stream, instead */
 	struct http_head head;
 	bool is_too_large;
 	char error[CURL_ERROR_SIZE];
 	http_done *done;
+	http_line *on_line; /* NULL: no stream */
+	bool is_handing_out, is_cancelled;
 	void *arg;
 };
 
-/* ---- the end of a pool ---- */
-
-static void free_pool(struct pool *pool)
-{
-	list_remove(&pool->link);
-	http_settings_deinit(&pool->settings);
-	free(pool);
-}
-
-/* A handle is gone from the loop; with its last one goes the pool, with the last pool the room. */
-static void on_handle_closed(void *arg)
-{
-	struct pool *pool = arg;
-	struct http *http = pool->http;
-
-	if (!pool->is_ending || pool->timer_is_open || pool->sockets.handle_count > 0)
-		return;
-	free_pool(pool);
-	if (!http->is_closing || !list_is_empty(&http->pools))
-		return;
-	curl_global_cleanup();
-	if (http->closed)
-		http->closed(http->closed_arg);
-	free(http);
-}
-
-static void on_timer_closed(uv_handle_t *handle)
-{
-	struct pool *pool = handle->data;
-
-	pool->timer_is_open = false;
-	on_handle_closed(pool);
-}
-
-static void settle_pool(struct pool *pool)
-{
-	if (!pool->is_retired || pool->is_ending || pool->request_count > 0 || pool->busy > 0)
-		return;
-	pool->is_ending = true;
-	curl_multi_cleanup(pool->multi); /* closes the idle connections through on_close_socket */
-	uv_close((uv_handle_t *)&pool->timer, on_timer_closed);
-}
+struct wanted { /* what a request is to be */
+	const char *path;
+	uint64_t timeout_ms;
+	http_line *on_line;
+	http_done *done;
+	void *arg;
+};
 
 /* ---- the end of a request ---- */
 
 static void free_request(struct request *request)
 {
-	struct pool *pool = request->pool;
+	struct http_lane *lane = request->lane;
 
 	list_remove(&request->link);
-	pool->request_count--;
+	lane->request_count--;
 	if (request->easy) {
-		curl_multi_remove_handle(pool->multi, request->easy);
+		curl_multi_remove_handle(lane->multi, request->easy);
 		curl_easy_cleanup(request->easy);
 	}
 	for (struct curl_slist *line = request->headers; line; line = line->next)
@@ -128,6 +69,7 @@ static void free_request(struct request *request)
 	curl_slist_free_all(request->headers);
 	curl_slist_free_all(request->connect_to);
 	buf_deinit(&request->body);
+	http_lines_deinit(&request->lines);
 	free(request);
 }
 
@@ -178,49 +120,78 @@ static void finish(struct request *request, CURLcode code)
 	free_request(request);
 }
 
-static void drain(struct pool *pool)
+/* ---- lines ---- */
+
+/* Hands out the whole lines of a stream. The callback may cancel anything, this stream too. */
+static void hand_out(struct request *request)
 {
+	const char *line;
+	size_t length;
+
+	request->is_handing_out = true;
+	while (!request->is_cancelled && http_lines_next(&request->lines, &line, &length))
+		request->on_line(request->arg, line, length);
+	request->is_handing_out = false;
+	if (request->is_cancelled)
+		free_request(request);
+}
+
+static struct request *find_lines(const struct http_lane *lane)
+{
+	list_for_each (link, &lane->requests) {
+		struct request *request = list_entry(link, struct request, link);
+
+		if (http_lines_has_next(&request->lines) && !request->is_handing_out)
+			return request;
+	}
+	return NULL;
+}
+
+static void drain(struct http_lane *lane)
+{
+	struct request *request;
 	CURLMsg *message;
 	int left;
 
-	pool->busy++;
-	while ((message = curl_multi_info_read(pool->multi, &left))) {
+	lane->busy++;
+	while ((request = find_lines(lane)))
+		hand_out(request);
+	while ((message = curl_multi_info_read(lane->multi, &left))) {
 		CURLcode code = message->data.result;
-		struct request *request = NULL;
 
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&request);
 		finish(request, code);
 	}
-	pool->busy--;
-	settle_pool(pool);
+	lane->busy--;
+	http_pool_settle(lane->pool);
 }
 
 /* ---- between libcurl and libuv ---- */
 
 static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
-	struct pool *pool = arg;
+	struct http_lane *lane = arg;
 
 	(void)purpose;
-	return http_sockets_open(&pool->sockets, address->family, address->socktype,
+	return http_sockets_open(&lane->sockets, address->family, address->socktype,
 				 address->protocol); /* -1 is CURL_SOCKET_BAD */
 }
 
 static int on_close_socket(void *arg, curl_socket_t fd)
 {
-	return http_sockets_close(&((struct pool *)arg)->sockets, fd);
+	return http_sockets_close(&((struct http_lane *)arg)->sockets, fd);
 }
 
 static int on_watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 {
-	struct pool *pool = arg;
+	struct http_lane *lane = arg;
 
 	(void)easy;
 	(void)socket_arg;
-	if (!pool->is_ending || what == CURL_POLL_REMOVE)
-		http_sockets_watch(&pool->sockets, fd,
+	if (!lane->pool->is_ending || what == CURL_POLL_REMOVE)
+		http_sockets_watch(&lane->sockets, fd,
 				   what == CURL_POLL_IN || what == CURL_POLL_INOUT,
 				   what == CURL_POLL_OUT || what == CURL_POLL_INOUT);
 	return 0;
@@ -228,46 +199,46 @@ static int on_watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, vo
 
 static void on_timer(uv_timer_t *timer);
 
-static void start_timer(struct pool *pool, long timeout_ms)
+static void start_timer(struct http_lane *lane, long timeout_ms)
 {
-	uv_update_time(pool->http->loop);
-	uv_timer_start(&pool->timer, on_timer, (uint64_t)timeout_ms, 0);
+	uv_update_time(lane->pool->http->loop);
+	uv_timer_start(&lane->timer, on_timer, (uint64_t)timeout_ms, 0);
 }
 
 /* Only notes the time: libcurl must not be entered from here. */
 static int on_set_timer(CURLM *multi, long timeout_ms, void *arg)
 {
-	struct pool *pool = arg;
+	struct http_lane *lane = arg;
 
 	(void)multi;
-	if (timeout_ms < 0 || pool->is_ending)
-		uv_timer_stop(&pool->timer);
+	if (timeout_ms < 0 || lane->pool->is_ending)
+		uv_timer_stop(&lane->timer);
 	else
-		start_timer(pool, timeout_ms);
+		start_timer(lane, timeout_ms);
 	return 0;
 }
 
-static void act(struct pool *pool, curl_socket_t fd, int events)
+static void act(struct http_lane *lane, curl_socket_t fd, int events)
 {
 	int running = 0;
 
-	curl_multi_socket_action(pool->multi, fd, events, &running);
-	drain(pool);
+	curl_multi_socket_action(lane->multi, fd, events, &running);
+	drain(lane);
 }
 
 static void on_timer(uv_timer_t *timer)
 {
-	struct pool *pool = timer->data;
+	struct http_lane *lane = timer->data;
 	long next_ms = -1;
 
-	pool->busy++;
-	act(pool, CURL_SOCKET_TIMEOUT, 0);
-	pool->busy--;
+	lane->busy++;
+	act(lane, CURL_SOCKET_TIMEOUT, 0);
+	lane->busy--;
 	/* libcurl does not repeat a time it has told, and a timer may fire a little early. */
-	if (!uv_is_active((uv_handle_t *)timer) && pool->request_count > 0 &&
-	    curl_multi_timeout(pool->multi, &next_ms) == CURLM_OK && next_ms >= 0)
-		start_timer(pool, next_ms > 0 ? next_ms : 1);
-	settle_pool(pool);
+	if (!uv_is_active((uv_handle_t *)timer) && lane->request_count > 0 &&
+	    curl_multi_timeout(lane->multi, &next_ms) == CURLM_OK && next_ms >= 0)
+		start_timer(lane, next_ms > 0 ? next_ms : 1);
+	http_pool_settle(lane->pool);
 }
 
 static void on_socket_ready(void *arg, int fd, bool can_read, bool can_write, bool has_failed)
@@ -278,7 +249,7 @@ static void on_socket_ready(void *arg, int fd, bool can_read, bool can_write, bo
 	act(arg, fd, has_failed ? CURL_CSELECT_ERR | CURL_CSELECT_IN : events);
 }
 
-/* ---- a request ---- */
+/* ---- what comes in ---- */
 
 static size_t on_body(char *data, size_t size, size_t count, void *arg)
 {
@@ -287,6 +258,23 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
 	/* What arrives here is decoded: a gzip bomb meets the same ceiling. */
 	if (buf_append(&request->body, data, size * count) == 0)
 		return size * count;
+	request->is_too_large = true;
+	return 0;
+}
+
+static size_t on_stream(char *data, size_t size, size_t count, void *arg)
+{
+	struct request *request = arg;
+	size_t length = size * count, room = ERROR_BODY_MAX_BYTES - request->body.length;
+	long status = 0;
+
+	curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (status != 200) {
+		buf_append(&request->body, data, length < room ? length : room);
+		return length;
+	}
+	if (http_lines_add(&request->lines, data, length) == 0)
+		return length;
 	request->is_too_large = true;
 	return 0;
 }
@@ -300,6 +288,8 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg)
 	request->is_too_large = true;
 	return 0;
 }
+
+/* ---- a request ---- */
 
 static void set_tls(CURL *easy, const struct http_settings *tls)
 {
@@ -320,7 +310,7 @@ static void set_tls(CURL *easy, const struct http_settings *tls)
 	}
 }
 
-static void set_transport(CURL *easy, struct pool *pool, uint64_t timeout_ms)
+static void set_transport(CURL *easy, struct http_lane *lane)
 {
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -329,23 +319,35 @@ static void set_transport(CURL *easy, struct pool *pool, uint64_t timeout_ms)
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, "nomad-dns/" VERSION);
-	curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip");
-	curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)HTTP_BODY_MAX_BYTES);
-	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
 	/* Without it the end of a request would wait for the resolver's thread. */
 	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
-	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, pool);
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, lane);
 	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
-	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, pool);
+	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, lane);
+}
+
+static void set_body(struct request *request, uint64_t timeout_ms)
+{
+	CURL *easy = request->easy;
+
+	curl_easy_setopt(easy, CURLOPT_WRITEDATA, request);
+	if (request->on_line) {
+		curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_stream);
+		return; /* no gzip: older agents buffer it */
+	}
+	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+	curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip");
+	curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)HTTP_BODY_MAX_BYTES);
+	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
 }
 
 /* Who we say we are. Userinfo of the address wins over nomad-http-auth-file, as in Nomad's client.
  */
 static bool set_identity(struct request *request, const char *userinfo)
 {
-	const struct http_settings *settings = &request->pool->settings;
+	const struct http_settings *settings = &request->lane->pool->settings;
 	const char *login = userinfo ? userinfo : settings->auth.text;
 	char *line;
 
@@ -381,35 +383,34 @@ static bool set_target(struct request *request, const struct http_address *addre
 	return code == CURLE_OK && request->connect_to;
 }
 
-static bool set_up(struct request *request, size_t at, const char *path, uint64_t timeout_ms)
+static bool set_up(struct request *request, size_t at, const struct wanted *wanted)
 {
-	const struct http_settings *settings = &request->pool->settings;
+	const struct http_settings *settings = &request->lane->pool->settings;
 	const struct http_address *address = &settings->addresses[at];
 	CURL *easy = request->easy = curl_easy_init();
 
 	if (!easy)
 		return false;
-	set_transport(easy, request->pool, timeout_ms);
+	set_transport(easy, request->lane);
 	set_tls(easy, settings);
+	set_body(request, wanted->timeout_ms);
 	curl_easy_setopt(easy, CURLOPT_PRIVATE, request);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, request->error);
-	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
-	curl_easy_setopt(easy, CURLOPT_WRITEDATA, request);
 	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
 	curl_easy_setopt(easy, CURLOPT_HEADERDATA, request);
 	return set_identity(request, address->userinfo) &&
-	       set_target(request, address, path, settings->region) &&
-	       curl_multi_add_handle(request->pool->multi, easy) == CURLM_OK;
+	       set_target(request, address, wanted->path, settings->region) &&
+	       curl_multi_add_handle(request->lane->multi, easy) == CURLM_OK;
 }
 
-uint64_t http_get(struct http *http, size_t address, const char *path, uint64_t timeout_ms,
-		  http_done *done, void *arg)
+static uint64_t start(struct http *http, enum http_lane_kind kind, size_t address,
+		      const struct wanted *wanted)
 {
-	struct pool *pool = http->pool;
+	struct http_lane *lane = &http->pool->lanes[kind];
 	uint64_t now_ms = clock_now_ms();
 	struct request *request;
 
-	if (http->is_closing)
+	if (http->is_closing || (kind == HTTP_LANE_HELD && lane->request_count >= HELD_MAX))
 		return 0;
 	if (now_ms - http->token_looked_ms >= TOKEN_LOOK_EVERY_MS) {
 		http->token_looked_ms = now_ms;
@@ -418,15 +419,17 @@ uint64_t http_get(struct http *http, size_t address, const char *path, uint64_t 
 	request = calloc(1, sizeof(*request));
 	if (!request)
 		return 0;
-	request->pool = pool;
-	request->done = done;
-	request->arg = arg;
+	request->lane = lane;
+	request->done = wanted->done;
+	request->on_line = wanted->on_line;
+	request->arg = wanted->arg;
 	http_head_init(&request->head);
 	buf_init(&request->body, HTTP_BODY_MAX_BYTES);
-	list_append(&pool->requests, &request->link);
-	pool->request_count++;
+	http_lines_init(&request->lines, HTTP_BODY_MAX_BYTES);
+	list_append(&lane->requests, &request->link);
+	lane->request_count++;
 	/* A reload may have left fewer addresses than the caller remembers. */
-	if (!set_up(request, address % pool->settings.address_count, path, timeout_ms)) {
+	if (!set_up(request, address % http->pool->settings.address_count, wanted)) {
 		free_request(request);
 		return 0;
 	}
@@ -434,183 +437,133 @@ uint64_t http_get(struct http *http, size_t address, const char *path, uint64_t 
 	return request->id;
 }
 
+uint64_t http_get(struct http *http, size_t address, const char *path, uint64_t timeout_ms,
+		  http_done *done, void *arg)
+{
+	struct wanted wanted = { .path = path, .timeout_ms = timeout_ms, .done = done, .arg = arg };
+
+	return start(http, HTTP_LANE_ORDINARY, address, &wanted);
+}
+
 uint64_t http_get_held(struct http *http, size_t address, const char *path, uint64_t timeout_ms,
 		       http_done *done, void *arg)
 {
-	return http_get(http, address, path, timeout_ms, done, arg);
+	struct wanted wanted = { .path = path, .timeout_ms = timeout_ms, .done = done, .arg = arg };
+
+	return start(http, HTTP_LANE_HELD, address, &wanted);
 }
 
 uint64_t http_stream(struct http *http, size_t address, const char *path, http_line *on_line,
 		     http_done *on_end, void *arg)
 {
-	(void)http, (void)address, (void)path, (void)on_line, (void)on_end, (void)arg;
-	return 0;
+	struct wanted wanted = { .path = path, .on_line = on_line, .done = on_end, .arg = arg };
+
+	return start(http, HTTP_LANE_HELD, address, &wanted);
 }
 
-size_t http_held_in_flight(const struct http *http)
+bool http_lane_cancel(struct http_lane *lane, uint64_t id)
 {
-	(void)http;
-	return 0;
-}
+	list_for_each (link, &lane->requests) {
+		struct request *request = list_entry(link, struct request, link);
 
-void http_cancel(struct http *http, uint64_t id)
-{
-	if (id == 0)
-		return;
-	list_for_each (pool_link, &http->pools) {
-		struct pool *pool = list_entry(pool_link, struct pool, link);
-
-		list_for_each (link, &pool->requests) {
-			struct request *request = list_entry(link, struct request, link);
-
-			if (request->id != id)
-				continue;
+		if (request->id != id)
+			continue;
+		request->id = 0;
+		if (request->is_handing_out)
+			request->is_cancelled = true; /* freed when its callback returns */
+		else
 			free_request(request);
-			settle_pool(pool);
-			return;
-		}
+		return true;
 	}
+	return false;
 }
 
-size_t http_in_flight(const struct http *http)
-{
-	size_t count = 0;
-
-	list_for_each (link, &http->pools)
-		count += list_entry(link, struct pool, link)->request_count;
-	return count;
-}
-
-/* ---- the making of a pool ---- */
-
-static int open_multi(struct pool *pool)
-{
-	pool->multi = curl_multi_init();
-	if (!pool->multi)
-		return -ENOMEM;
-	curl_multi_setopt(pool->multi, CURLMOPT_SOCKETFUNCTION, on_watch_socket);
-	curl_multi_setopt(pool->multi, CURLMOPT_SOCKETDATA, pool);
-	curl_multi_setopt(pool->multi, CURLMOPT_TIMERFUNCTION, on_set_timer);
-	curl_multi_setopt(pool->multi, CURLMOPT_TIMERDATA, pool);
-	curl_multi_setopt(pool->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, CONNECTIONS_MAX);
-	curl_multi_setopt(pool->multi, CURLMOPT_MAXCONNECTS, CONNECTIONS_MAX);
-	return 0;
-}
-
-/* NULL with `why`. */
-static struct pool *make_pool(struct http *http, const struct config *config, char *why,
-			      size_t why_capacity)
-{
-	struct pool *pool = calloc(1, sizeof(*pool));
-	int rc = -ENOMEM;
-
-	snprintf(why, why_capacity, "out of memory");
-	if (!pool)
-		return NULL;
-	pool->http = http;
-	list_init(&pool->link);
-	list_init(&pool->requests);
-	http_sockets_init(&pool->sockets, http->loop);
-	pool->sockets.on_ready = on_socket_ready;
-	pool->sockets.on_closed = on_handle_closed;
-	pool->sockets.arg = pool;
-	rc = http_settings_init(&pool->settings, config, why, why_capacity);
-	if (rc == 0)
-		rc = open_multi(pool);
-	if (rc < 0) {
-		free_pool(pool);
-		return NULL;
-	}
-	uv_timer_init(http->loop, &pool->timer);
-	pool->timer.data = pool;
-	pool->timer_is_open = true;
-	list_append(&http->pools, &pool->link);
-	return pool;
-}
-
-/* ---- the room ---- */
-
-struct http *http_open(uv_loop_t *loop, const struct config *config, char *why, size_t why_capacity)
-{
-	struct http *http = calloc(1, sizeof(*http));
-
-	if (!http || curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
-		snprintf(why, why_capacity, "out of memory");
-		free(http);
-		return NULL;
-	}
-	http->loop = loop;
-	list_init(&http->pools);
-	http->pool = make_pool(http, config, why, why_capacity);
-	if (http->pool)
-		return http;
-	curl_global_cleanup();
-	free(http);
-	return NULL;
-}
-
-static void retire(struct pool *pool)
-{
-	pool->is_retired = true;
-	settle_pool(pool);
-}
-
-int http_configure(struct http *http, const struct config *config, char *why, size_t why_capacity)
-{
-	struct pool *next = make_pool(http, config, why, why_capacity);
-
-	if (!next)
-		return -EINVAL;
-	http->has_new_token |= http_settings_differ(&http->pool->settings, &next->settings);
-	retire(http->pool);
-	http->pool = next;
-	return 0;
-}
-
-static void cancel_all(struct pool *pool)
+void http_lane_cancel_all(struct http_lane *lane)
 {
 	static const struct http_reply cancelled = {
 		.failure = HTTP_CANCELLED, .error = "cancelled", .knows_leader = true, .body = ""
 	};
+	struct list *link;
 
-	while (!list_is_empty(&pool->requests)) {
-		struct request *request = list_entry(pool->requests.next, struct request, link);
+	while ((link = list_pop(&lane->requests))) {
+		struct request *request = list_entry(link, struct request, link);
 
-		request->id = 0;
-		request->done(request->arg, &cancelled);
-		free_request(request);
+		if (!request->is_cancelled) {
+			request->id = 0;
+			request->done(request->arg, &cancelled);
+		}
+		if (request->is_handing_out)
+			request->is_cancelled = true;
+		else
+			free_request(request);
 	}
 }
 
-void http_close(struct http *http, void (*closed)(void *), void *arg)
-{
-	http->is_closing = true;
-	http->closed = closed;
-	http->closed_arg = arg;
-	list_for_each_safe (link, &http->pools) {
-		struct pool *pool = list_entry(link, struct pool, link);
+/* ---- the life of a lane ---- */
 
-		cancel_all(pool);
-		retire(pool);
-	}
+static void on_handle_closed(void *arg)
+{
+	http_pool_on_closed(((struct http_lane *)arg)->pool);
 }
 
-size_t http_address_count(const struct http *http)
+static void on_timer_closed(uv_handle_t *handle)
 {
-	return http->pool->settings.address_count;
+	struct http_lane *lane = handle->data;
+
+	lane->timer_is_open = false;
+	on_handle_closed(lane);
 }
 
-const char *http_address_text(const struct http *http, size_t address)
+int http_lane_init(struct http_lane *lane)
 {
-	return http->pool->settings.addresses[address % http->pool->settings.address_count].text;
+	lane->multi = curl_multi_init();
+	return lane->multi ? 0 : -ENOMEM;
 }
 
-bool http_refresh_token(struct http *http)
+void http_lane_deinit(struct http_lane *lane)
 {
-	bool is_new = http_settings_refresh(&http->pool->settings) || http->has_new_token;
+	if (lane->multi)
+		curl_multi_cleanup(lane->multi);
+}
 
-	http->has_new_token = false;
-	return is_new;
+void http_lane_open(struct http_lane *lane, struct http_pool *pool, enum http_lane_kind kind)
+{
+	long connections = kind == HTTP_LANE_HELD ? HELD_MAX : ORDINARY_MAX;
+
+	lane->pool = pool;
+	list_init(&lane->requests);
+	http_sockets_init(&lane->sockets, pool->http->loop);
+	lane->sockets.on_ready = on_socket_ready;
+	lane->sockets.on_closed = on_handle_closed;
+	lane->sockets.arg = lane;
+	curl_multi_setopt(lane->multi, CURLMOPT_SOCKETFUNCTION, on_watch_socket);
+	curl_multi_setopt(lane->multi, CURLMOPT_SOCKETDATA, lane);
+	curl_multi_setopt(lane->multi, CURLMOPT_TIMERFUNCTION, on_set_timer);
+	curl_multi_setopt(lane->multi, CURLMOPT_TIMERDATA, lane);
+	curl_multi_setopt(lane->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, connections);
+	curl_multi_setopt(lane->multi, CURLMOPT_MAXCONNECTS, connections);
+	uv_timer_init(pool->http->loop, &lane->timer);
+	lane->timer.data = lane;
+	lane->timer_is_open = true;
+}
+
+void http_lane_close(struct http_lane *lane)
+{
+	curl_multi_cleanup(lane->multi); /* closes the idle connections through on_close_socket */
+	lane->multi = NULL;
+	uv_close((uv_handle_t *)&lane->timer, on_timer_closed);
+}
+
+/* ---- the library ---- */
+
+bool http_library_open(void)
+{
+	return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+}
+
+void http_library_close(void)
+{
+	curl_global_cleanup();
 }
 
 const char *http_library_version(void)

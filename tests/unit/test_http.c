@@ -17,6 +17,7 @@
 #include "nomad/http.h"
 #include "nomad/http_address.h"
 #include "nomad/http_head.h"
+#include "nomad/http_lines.h"
 #include "nomad/http_secret.h"
 
 #define PATIENCE_MS 60000 /* for what is going to be answered; never reached */
@@ -187,6 +188,35 @@ static struct got get(const char *path, uint64_t timeout_ms)
 	assert_false(got.done);
 	wait_for(&got);
 	return got;
+}
+
+struct lines { /* what a stream brought */
+	struct got end;
+	char text[256]; /* each line and a ';' */
+	unsigned count, cancel_at;
+	uint64_t id;
+};
+
+static void on_line(void *arg, const char *line, size_t length)
+{
+	struct lines *lines = arg;
+	size_t at = strlen(lines->text);
+
+	assert_false(lines->end.done);
+	snprintf(lines->text + at, sizeof(lines->text) - at, "%.*s;", (int)length, line);
+	if (++lines->count == lines->cancel_at)
+		http_cancel(http, lines->id);
+}
+
+static void on_end(void *arg, const struct http_reply *reply)
+{
+	on_done(&((struct lines *)arg)->end, reply);
+}
+
+static void start_stream(struct lines *lines)
+{
+	lines->id = http_stream(http, 0, "/v1/event/stream?topic=Service", on_line, on_end, lines);
+	assert_int_not_equal(lines->id, 0);
 }
 
 static int set_up(void **state)
@@ -797,6 +827,234 @@ static void headers_of_an_interim_reply_do_not_count(void **state)
 	assert_false(head.has_index);
 }
 
+/* ---- streams and held requests ---- */
+
+static void stream_comes_line_by_line(void **state)
+{
+	struct lines lines = { 0 };
+
+	(void)state;
+	listen_tcp();
+	open_http();
+	say("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+	    "Transfer-Encoding: chunked\r\n\r\n"
+	    "3\r\n{}\n\r\n4\r\none\n\r\n8\r\n\ntwo\nthr\r\n4\r\nee\nf\r\n");
+	start_stream(&lines);
+	while (lines.count < 5)
+		uv_run(&loop, UV_RUN_ONCE);
+	assert_string_equal(lines.text, "{};one;;two;three;");
+	assert_false(lines.end.done);
+	assert_non_null(strstr(server.request, "GET /v1/event/stream?topic=Service HTTP/1.1"));
+	assert_null(strcasestr(server.request, "Accept-Encoding"));
+	assert_int_equal(http_held_in_flight(http), 1);
+}
+
+static void unfinished_last_line_is_not_delivered(void **state)
+{
+	struct lines lines = { 0 };
+
+	(void)state;
+	listen_tcp();
+	open_http();
+	server.hangs_up = true;
+	say("HTTP/1.1 200 OK\r\n\r\n{}\nwhole\nPermission denied");
+	start_stream(&lines);
+	wait_for(&lines.end);
+	assert_string_equal(lines.text, "{};whole;");
+	assert_int_equal(lines.end.reply.failure, HTTP_OK);
+	assert_int_equal(lines.end.reply.status, 200);
+	assert_string_equal(lines.end.body, "");
+	assert_int_equal(http_held_in_flight(http), 0);
+}
+
+static void cut_stream_gives_its_lines_first(void **state)
+{
+	struct lines lines = { 0 };
+
+	(void)state;
+	listen_tcp();
+	open_http();
+	server.hangs_up = true;
+	say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{}\n\r\n6\r\nab");
+	start_stream(&lines);
+	wait_for(&lines.end);
+	assert_string_equal(lines.text, "{};");
+	assert_int_equal(lines.end.reply.failure, HTTP_PROTOCOL);
+	assert_string_not_equal(lines.end.reply.error, "");
+}
+
+static void refused_stream_brings_the_reason(void **state)
+{
+	struct lines lines = { 0 };
+
+	(void)state;
+	listen_tcp();
+	open_http();
+	say("HTTP/1.1 403 Forbidden\r\nContent-Length: 18\r\n\r\nPermission\ndenied\n");
+	start_stream(&lines);
+	wait_for(&lines.end);
+	assert_int_equal(lines.count, 0);
+	assert_int_equal(lines.end.reply.status, 403);
+	assert_string_equal(lines.end.body, "Permission\ndenied\n");
+}
+
+static void stream_of_version_0_0_says_so(void **state)
+{
+	struct lines lines = { 0 };
+
+	(void)state;
+	listen_tcp();
+	open_http();
+	say("HTTP/0.0 200 OK\r\nContent-Type: application/json\r\n\r\n{}\n");
+	start_stream(&lines);
+	wait_for(&lines.end);
+	assert_int_equal(lines.end.reply.failure, HTTP_PROTOCOL);
+	assert_non_null(strstr(lines.end.reply.error, "0.0"));
+	assert_int_equal(lines.count, 0);
+}
+
+static void stream_may_be_cancelled_from_its_own_line(void **state)
+{
+	struct lines lines = { .cancel_at = 2 };
+	struct got got;
+
+	(void)state;
+	listen_tcp();
+	open_http();
+	say("HTTP/1.1 200 OK\r\n\r\n{}\nb\nc\nd\n");
+	start_stream(&lines);
+	while (lines.count < 2)
+		uv_run(&loop, UV_RUN_ONCE);
+	assert_int_equal(http_held_in_flight(http), 0);
+	say(OK_EMPTY);
+	got = get("/after", PATIENCE_MS);
+	assert_int_equal(got.reply.status, 200);
+	assert_string_equal(lines.text, "{};b;");
+	assert_false(lines.end.done);
+}
+
+static void on_line_that_closes(void *arg, const char *line, size_t length)
+{
+	on_line(arg, line, length);
+	http_close(http, on_http_closed, &((struct lines *)arg)->end.reply.has_index);
+	http = NULL;
+}
+
+static void room_may_be_closed_from_a_line(void **state)
+{
+	static struct lines lines;
+	static bool is_closed;
+
+	(void)state;
+	memset(&lines, 0, sizeof(lines));
+	is_closed = false;
+	listen_tcp();
+	open_http();
+	say("HTTP/1.1 200 OK\r\n\r\n{}\nb\n");
+	lines.id = http_stream(http, 0, "/s", on_line_that_closes, on_end, &lines);
+	while (http)
+		uv_run(&loop, UV_RUN_ONCE);
+	assert_string_equal(lines.text, "{};");
+	assert_true(lines.end.done);
+	assert_int_equal(lines.end.reply.failure, HTTP_CANCELLED);
+	for (int i = 0; i < 1000 && !is_closed; i++)
+		is_closed = uv_run(&loop, UV_RUN_NOWAIT) >= 0 && lines.end.reply.has_index;
+	assert_true(is_closed);
+}
+
+static void line_over_the_ceiling_ends_the_stream(void **state)
+{
+	static const char head[] = "HTTP/1.1 200 OK\r\n\r\n{}\n";
+	size_t length = sizeof(head) - 1 + HTTP_BODY_MAX_BYTES + 1;
+	struct lines lines = { 0 };
+	char *reply = malloc(length);
+
+	(void)state;
+	memset(reply, 'x', length);
+	memcpy(reply, head, sizeof(head) - 1);
+	listen_tcp();
+	open_http();
+	server.reply = reply;
+	server.reply_length = length;
+	start_stream(&lines);
+	wait_for(&lines.end);
+	assert_int_equal(lines.end.reply.failure, HTTP_TOO_LARGE);
+	assert_string_equal(lines.text, "{};");
+	free(reply);
+}
+
+static void held_requests_leave_room_for_ordinary_ones(void **state)
+{
+	struct got held[20] = { 0 }, got;
+	unsigned started = 0;
+
+	(void)state;
+	listen_tcp();
+	open_http();
+	for (int i = 0; i < 20; i++)
+		started += http_get_held(http, 0, "/held", PATIENCE_MS, on_done, &held[i]) != 0;
+	assert_int_equal(started, 16);
+	assert_int_equal(http_held_in_flight(http), 16);
+	while (server.requests < 16)
+		uv_run(&loop, UV_RUN_ONCE);
+	say(OK_EMPTY);
+	got = get("/now", PATIENCE_MS);
+	assert_int_equal(got.reply.status, 200);
+	assert_int_equal(server.connections, 17);
+	assert_int_equal(http_in_flight(http), 16);
+	http_close(http, NULL, NULL);
+	for (int i = 0; i < 16; i++)
+		assert_int_equal(held[i].reply.failure, HTTP_CANCELLED);
+	http = NULL;
+	uv_run(&loop, UV_RUN_NOWAIT);
+}
+
+static void lines_are_cut_whatever_the_pieces_are(void **state)
+{
+	static const char text[] = "{}\nfirst line\n\nthe last\nrest";
+
+	(void)state;
+	for (size_t size = 1; size < sizeof(text); size++) {
+		struct http_lines lines;
+		char out[64] = "";
+		const char *line;
+		size_t length;
+
+		http_lines_init(&lines, 100);
+		for (size_t at = 0; at < sizeof(text) - 1; at += size) {
+			size_t left = sizeof(text) - 1 - at;
+
+			assert_int_equal(
+				http_lines_add(&lines, text + at, left < size ? left : size), 0);
+			while (http_lines_next(&lines, &line, &length)) {
+				size_t end = strlen(out);
+
+				snprintf(out + end, sizeof(out) - end, "%.*s;", (int)length, line);
+			}
+		}
+		assert_string_equal(out, "{};first line;;the last;");
+		assert_int_equal(lines.line_length, 4);
+		http_lines_deinit(&lines);
+	}
+}
+
+static void long_lines_meet_their_ceiling_and_no_other(void **state)
+{
+	struct http_lines lines;
+	const char *line;
+	size_t length;
+
+	(void)state;
+	http_lines_init(&lines, 5);
+	assert_int_equal(http_lines_add(&lines, "12345\n12345\n123", 15), 0);
+	assert_int_equal(http_lines_add(&lines, "45", 2), 0);
+	assert_int_equal(http_lines_add(&lines, "6", 1), -EMSGSIZE);
+	for (int i = 0; i < 2; i++)
+		assert_true(http_lines_next(&lines, &line, &length));
+	assert_false(http_lines_next(&lines, &line, &length));
+	http_lines_deinit(&lines);
+}
+
 static void half_tokens_are_known(void **state)
 {
 	(void)state;
@@ -842,6 +1100,17 @@ int main(void)
 		TEST(unix_socket_is_spoken_to),
 		TEST(proxy_of_the_environment_is_not_asked),
 		TEST(plain_http_on_a_tls_address_is_no_connection),
+		TEST(stream_comes_line_by_line),
+		TEST(unfinished_last_line_is_not_delivered),
+		TEST(cut_stream_gives_its_lines_first),
+		TEST(refused_stream_brings_the_reason),
+		TEST(stream_of_version_0_0_says_so),
+		TEST(stream_may_be_cancelled_from_its_own_line),
+		TEST(room_may_be_closed_from_a_line),
+		TEST(line_over_the_ceiling_ends_the_stream),
+		TEST(held_requests_leave_room_for_ordinary_ones),
+		cmocka_unit_test(lines_are_cut_whatever_the_pieces_are),
+		cmocka_unit_test(long_lines_meet_their_ceiling_and_no_other),
 		cmocka_unit_test(escaped_text_is_safe_in_a_url),
 		cmocka_unit_test(addresses_are_taken_apart),
 		cmocka_unit_test(senseless_addresses_are_refused_without_their_password),
