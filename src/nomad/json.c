@@ -123,8 +123,9 @@ static int read_tags(struct reader *reader, const cJSON *object)
 	return (int)count; /* a body of 16 MiB holds no 2^31 tags */
 }
 
-static int deliver_instance(struct reader *reader, const cJSON *object,
-			    json_on_instance *on_instance)
+/* The fields of a registration, its tags left in the reader. 1, 0 when it is none (that was said),
+ * or -ENOMEM. */
+static int take_instance(struct reader *reader, const cJSON *object, struct json_instance *out)
 {
 	const cJSON *port = cJSON_GetObjectItemCaseSensitive(object, "Port");
 	const cJSON *address = cJSON_GetObjectItemCaseSensitive(object, "Address");
@@ -141,22 +142,22 @@ static int deliver_instance(struct reader *reader, const cJSON *object,
 	tag_count = read_tags(reader, object);
 	if (tag_count < 0)
 		return tag_count;
-	return on_instance(reader->arg,
-			   &(struct json_instance){
-				   .id = string_of(object, "ID"),
-				   .service = string_of(object, "ServiceName"),
-				   .namespace = string_of(object, "Namespace"),
-				   .node_id = string_of(object, "NodeID"),
-				   .datacenter = string_of(object, "Datacenter"),
-				   .job_id = string_of(object, "JobID"),
-				   .alloc_id = string_of(object, "AllocID"),
-				   .address = address->valuestring,
-				   .port = cJSON_IsNumber(port) ? port->valuedouble : (double)NAN,
-				   .tags = reader->tags,
-				   .tag_count = (size_t)tag_count,
-				   .create_index = index_of(object, "CreateIndex"),
-				   .modify_index = index_of(object, "ModifyIndex"),
-			   });
+	*out = (struct json_instance){
+		.id = string_of(object, "ID"),
+		.service = string_of(object, "ServiceName"),
+		.namespace = string_of(object, "Namespace"),
+		.node_id = string_of(object, "NodeID"),
+		.datacenter = string_of(object, "Datacenter"),
+		.job_id = string_of(object, "JobID"),
+		.alloc_id = string_of(object, "AllocID"),
+		.address = address->valuestring,
+		.port = cJSON_IsNumber(port) ? port->valuedouble : (double)NAN,
+		.tags = reader->tags,
+		.tag_count = (size_t)tag_count,
+		.create_index = index_of(object, "CreateIndex"),
+		.modify_index = index_of(object, "ModifyIndex"),
+	};
+	return 1;
 }
 
 static int deliver_listed(struct reader *reader, const cJSON *object, const char *namespace,
@@ -214,13 +215,16 @@ static int walk_array(struct reader *reader, struct json_scan *scan, on_element 
 static int visit_instance(struct reader *reader, struct json_slice element, void *context)
 {
 	json_on_instance **on_instance = context;
+	struct json_instance instance;
 	cJSON *object;
 	int rc;
 
 	object = parse_slice(element, reader->scan.has_nul);
 	if (!object)
 		return -ENOMEM;
-	rc = deliver_instance(reader, object, *on_instance);
+	rc = take_instance(reader, object, &instance);
+	if (rc > 0)
+		rc = (*on_instance)(reader->arg, &instance);
 	cJSON_Delete(object);
 	return rc;
 }
@@ -342,18 +346,129 @@ int json_read_services(const char *body, size_t length, json_on_listed *on_liste
 			 why_capacity);
 }
 
+/* ---- the event stream ---- */
+
+/* The value of a key among the members of a (well-formed) object; the first of a key wins. at NULL:
+ * there is none. */
+static struct json_slice find_member(struct json_slice object, const char *wanted)
+{
+	struct json_scan scan = { .at = object.at + 1, .end = object.at + object.length };
+	struct json_slice key, value = { NULL, 0 };
+
+	json_scan_space(&scan);
+	if (*object.at != '{' || json_scan_take(&scan, '}'))
+		return value;
+	do {
+		value = (struct json_slice){ NULL, 0 };
+		if (json_scan_key(&scan, &key) < 0)
+			break;
+		value.at = scan.at;
+		if (json_scan_value(&scan, 1) < 0)
+			return (struct json_slice){ NULL, 0 };
+		value.length = (size_t)(scan.at - value.at);
+		if (key.length == strlen(wanted) && memcmp(key.at, wanted, key.length) == 0)
+			return value;
+	} while (json_scan_separator(&scan, '}') > 0);
+	return (struct json_slice){ NULL, 0 };
+}
+
+/* A raft index, digit by digit: a double would lose the last ones. false: it is none. */
+static bool read_index(struct json_slice slice, uint64_t *out_index)
+{
+	uint64_t index = 0;
+
+	if (slice.length == 0)
+		return false;
+	for (size_t i = 0; i < slice.length; i++) {
+		unsigned digit = (unsigned)(unsigned char)slice.at[i] - '0';
+
+		if (digit > 9 || index > (UINT64_MAX - digit) / 10)
+			return false;
+		index = index * 10 + digit;
+	}
+	*out_index = index;
+	return true;
+}
+
+struct frame {
+	json_on_event *on_event;
+	uint64_t index;
+};
+
+static int visit_event(struct reader *reader, struct json_slice element, void *context)
+{
+	struct frame *frame = context;
+	struct json_event event = { .index = frame->index };
+	struct json_slice index = find_member(element, "Index");
+	cJSON *object = parse_slice(element, reader->scan.has_nul);
+	const cJSON *service;
+	int rc = 0;
+
+	if (!object)
+		return -ENOMEM;
+	if (!cJSON_IsObject(object) || !read_index(index, &event.index)) {
+		say_bad(reader, "an event without an Index");
+		goto out;
+	}
+	event.topic = string_of(object, "Topic");
+	event.type = string_of(object, "Type");
+	event.key = string_of(object, "Key");
+	event.namespace = string_of(object, "Namespace");
+	service = cJSON_GetObjectItemCaseSensitive(
+		cJSON_GetObjectItemCaseSensitive(object, "Payload"), "Service");
+	if (cJSON_IsObject(service)) {
+		rc = take_instance(reader, service, &event.service);
+		event.has_service = rc == 1;
+	}
+	if (rc >= 0)
+		rc = frame->on_event(reader->arg, &event);
+out:
+	cJSON_Delete(object);
+	return rc;
+}
+
 int json_read_frame(const char *line, size_t length, json_on_event *on_event,
 		    void (*on_bad)(void *arg, const char *why), void *arg, uint64_t *out_index,
 		    char *why, size_t why_capacity)
 {
-	(void)line;
-	(void)length;
-	(void)on_event;
-	(void)on_bad;
-	(void)arg;
-	*out_index = 0;
-	snprintf(why, why_capacity, "frames are not read yet");
-	return -EINVAL;
+	struct reader reader = { .on_bad = on_bad, .arg = arg };
+	struct json_scan *scan = &reader.scan;
+	struct frame frame = { .on_event = on_event };
+	struct json_slice whole, events = { NULL, 0 }, index;
+	uint64_t frame_index = 0;
+	int rc;
+
+	*scan = (struct json_scan){ .begin = line, .at = line, .end = line + length };
+	json_scan_space(scan);
+	whole.at = scan->at;
+	rc = json_scan_value(scan, 0);
+	whole.length = (size_t)(scan->at - whole.at);
+	json_scan_space(scan);
+	if (rc == 0 && (scan->at != scan->end || *whole.at != '{'))
+		rc = json_scan_refuse(scan, "an object and nothing else was expected");
+	if (rc == 0) {
+		events = find_member(whole, "Events");
+		index = find_member(whole, "Index");
+		if (index.at && !read_index(index, &frame_index))
+			rc = json_scan_refuse(scan, "the Index is no index");
+		else if (events.at && *events.at != '[' && *events.at != 'n')
+			rc = json_scan_refuse(scan, "Events is no array");
+	}
+	if (rc < 0) {
+		if (why_capacity > 0)
+			snprintf(why, why_capacity, "%s at byte %zu of %zu", scan->why,
+				 (size_t)(scan->at - scan->begin), length);
+		return rc;
+	}
+	*out_index = frame.index = frame_index;
+	if (events.at && *events.at == '[') {
+		*scan = (struct json_scan){ .begin = line,
+					    .at = events.at,
+					    .end = events.at + events.length };
+		rc = walk_array(&reader, scan, visit_event, &frame);
+	}
+	free(reader.tags);
+	return rc;
 }
 
 const char *json_library_version(void)

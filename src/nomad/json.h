@@ -57,8 +57,8 @@ typedef int json_on_event(void *arg, const struct json_event *event);
 
 /*
  * Reads one line of the event stream: `{}` (a heartbeat) has no events. *out_index is the frame's
- * index, 0 when it has none. All events are delivered, twice where they stand twice, or, of a
- * malformed line, none that the caller may keep. As json_read_service.
+ * index, 0 when it has none. All events are delivered, twice where they stand twice, and none of a
+ * malformed line; one without an Index goes to `on_bad`. As json_read_service.
  */
 int json_read_frame(const char *line, size_t length, json_on_event *on_event,
 		    void (*on_bad)(void *arg, const char *why), void *arg, uint64_t *out_index,

@@ -331,6 +331,188 @@ static void malformed_list_is_refused(void **state)
 	assert_int_equal(read_list("[{\"Namespace\":\"x\",\"Services\":[{]}]", &seen), -EINVAL);
 }
 
+/* ---- frames ---- */
+
+static int on_event(void *arg, const struct json_event *event)
+{
+	struct seen *seen = arg;
+	char text[240];
+
+	snprintf(text, sizeof(text), "%s %s %s %llu %s@%s:%g", event->topic, event->type,
+		 event->namespace, (unsigned long long)event->index,
+		 event->has_service ? event->service.service : "-",
+		 event->has_service ? event->service.address : "",
+		 event->has_service ? event->service.port : 0);
+	note(seen, text, event->service.tags, event->service.tag_count);
+	return seen->answer;
+}
+
+static int read_frame(const char *line, size_t length, struct seen *seen, uint64_t *out_index)
+{
+	char *copy = malloc(length ? length : 1), why[128] = "";
+	int rc;
+
+	memcpy(copy, line, length);
+	rc = json_read_frame(copy, length, on_event, on_bad, seen, out_index, why, sizeof(why));
+	free(copy);
+	assert_int_equal(rc == -EINVAL, why[0] != '\0');
+	return rc;
+}
+
+#define EVENT(index)                                                                               \
+	"{\"Topic\":\"Service\",\"Type\":\"ServiceRegistration\",\"Key\":\"k\",\"Namespace\":"     \
+	"\"n\","                                                                                   \
+	"\"Index\":" index                                                                         \
+	",\"FilterKeys\":[\"j\",\"web\"],\"Payload\":{\"Service\":{\"ID\":\"i\","                  \
+	"\"ServiceName\":\"web\",\"Namespace\":\"n\",\"Address\":\"192.0.2.1\",\"Port\":80,"       \
+	"\"Tags\":[\"v1\"]}}}"
+#define FRAME(index, events) "{\"Index\":" index ",\"Events\":[" events "]}"
+
+static void heartbeat_has_no_events(void **state)
+{
+	static const char *const beats[] = { "{}", " {} ", "{\"Events\":null,\"Index\":0}",
+					     "{\"Events\":[]}" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(beats) / sizeof(beats[0]); i++) {
+		struct seen seen = { 0 };
+		uint64_t index = 99;
+
+		assert_int_equal(read_frame(beats[i], strlen(beats[i]), &seen, &index), 0);
+		assert_int_equal(index, 0);
+		assert_int_equal(seen.count, 0);
+	}
+}
+
+static void event_comes_with_its_registration(void **state)
+{
+	static const char line[] = FRAME("43", EVENT("43"));
+	struct seen seen = { 0 };
+	uint64_t index = 0;
+
+	(void)state;
+	assert_int_equal(read_frame(line, sizeof(line) - 1, &seen, &index), 0);
+	assert_int_equal(index, 43);
+	assert_int_equal(seen.count, 1);
+	assert_string_equal(seen.lines[0], "Service ServiceRegistration n 43 web@192.0.2.1:80 v1");
+}
+
+static void index_of_a_frame_is_exact(void **state)
+{
+	static const char line[] = FRAME("9007199254740993", EVENT("18446744073709551615"));
+	struct seen seen = { 0 };
+	uint64_t index = 0;
+
+	(void)state;
+	assert_int_equal(read_frame(line, sizeof(line) - 1, &seen, &index), 0);
+	assert_true(index == 9007199254740993u);
+	assert_non_null(strstr(seen.lines[0], " 18446744073709551615 "));
+}
+
+static void event_that_stands_twice_is_delivered_twice(void **state)
+{
+	static const char line[] = FRAME("5", EVENT("5") "," EVENT("5"));
+	struct seen seen = { 0 };
+	uint64_t index = 0;
+
+	(void)state;
+	assert_int_equal(read_frame(line, sizeof(line) - 1, &seen, &index), 0);
+	assert_int_equal(seen.count, 2);
+}
+
+static void event_without_a_usable_index_is_passed_over(void **state)
+{
+	static const char *const lines[] = {
+		FRAME("5", "7"),
+		FRAME("5", "{}"),
+		FRAME("5", "[]"),
+		FRAME("5", EVENT("-1")),
+		FRAME("5", EVENT("1.5")),
+		FRAME("5", EVENT("1e3")),
+		FRAME("5", EVENT("18446744073709551616")),
+		FRAME("5", EVENT("\"5\"")),
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		struct seen seen = { 0 };
+		uint64_t index = 0;
+
+		assert_int_equal(read_frame(lines[i], strlen(lines[i]), &seen, &index), 0);
+		assert_int_equal(seen.count, 0);
+		assert_int_equal(seen.bad_count, 1);
+	}
+}
+
+static void event_without_a_registration_is_delivered_without(void **state)
+{
+	static const char *const lines[] = {
+		FRAME("5", "{\"Index\":5}"),
+		FRAME("5", "{\"Index\":5,\"Payload\":7}"),
+		FRAME("5", "{\"Index\":5,\"Payload\":{}}"),
+		FRAME("5", "{\"Index\":5,\"Payload\":{\"Service\":null}}"),
+		FRAME("5", "{\"Index\":5,\"Payload\":{\"Service\":{}}}"),
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		struct seen seen = { 0 };
+		uint64_t index = 0;
+
+		assert_int_equal(read_frame(lines[i], strlen(lines[i]), &seen, &index), 0);
+		assert_int_equal(seen.count, 1);
+		assert_non_null(strstr(seen.lines[0], " 5 -@"));
+	}
+}
+
+static void lines_that_are_no_frame_are_refused(void **state)
+{
+	static const char *const lines[] = { "",
+					     "[]",
+					     "7",
+					     "Permission denied",
+					     "{}{}",
+					     "{\"Index\":-1}",
+					     "{} x",
+					     "{\"Index\":\"5\",\"Events\":[]}",
+					     "{\"Events\":{}}" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		struct seen seen = { 0 };
+		uint64_t index = 77;
+
+		assert_int_equal(read_frame(lines[i], strlen(lines[i]), &seen, &index), -EINVAL);
+		assert_int_equal(index, 77);
+		assert_int_equal(seen.count + seen.bad_count, 0);
+	}
+}
+
+static void every_cut_frame_delivers_nothing(void **state)
+{
+	static const char line[] = FRAME("5", EVENT("5") "," EVENT("5"));
+
+	(void)state;
+	for (size_t length = 0; length < sizeof(line) - 1; length++) {
+		struct seen seen = { 0 };
+		uint64_t index = 0;
+
+		assert_int_equal(read_frame(line, length, &seen, &index), -EINVAL);
+		assert_int_equal(seen.count, 0);
+	}
+}
+
+static void value_of_the_callback_ends_a_frame(void **state)
+{
+	static const char line[] = FRAME("5", EVENT("5") "," EVENT("5"));
+	struct seen seen = { .answer = -ENOMEM };
+	uint64_t index = 0;
+
+	(void)state;
+	assert_int_equal(read_frame(line, sizeof(line) - 1, &seen, &index), -ENOMEM);
+	assert_int_equal(seen.count, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -352,6 +534,15 @@ int main(void)
 		cmocka_unit_test(listed_element_without_a_name_is_passed_over),
 		cmocka_unit_test(escaped_nul_shortens_no_listed_name),
 		cmocka_unit_test(malformed_list_is_refused),
+		cmocka_unit_test(heartbeat_has_no_events),
+		cmocka_unit_test(event_comes_with_its_registration),
+		cmocka_unit_test(index_of_a_frame_is_exact),
+		cmocka_unit_test(event_that_stands_twice_is_delivered_twice),
+		cmocka_unit_test(event_without_a_usable_index_is_passed_over),
+		cmocka_unit_test(event_without_a_registration_is_delivered_without),
+		cmocka_unit_test(lines_that_are_no_frame_are_refused),
+		cmocka_unit_test(every_cut_frame_delivers_nothing),
+		cmocka_unit_test(value_of_the_callback_ends_a_frame),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
