@@ -5,7 +5,7 @@ suites=0
 tests=0
 for program in "$@"; do
 	log=$program.log
-	"$program" >"$log" 2>&1
+	timeout 300 "$program" >"$log" 2>&1 # a suite that hangs has failed
 	status=$?
 	passed=$(sed -n 's/.*\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$log" | awk '{ n += $1 } END { print n + 0 }')
 	if [ "$status" -ne 0 ] || [ "$passed" -eq 0 ]; then

@@ -321,7 +321,7 @@ static void client_that_does_not_read_is_closed_at_the_deadline(void **state)
 	send_text(fd, "GET /metrics HTTP/1.0\r\n\r\n");
 	pump(fixture, fd);
 	hurry_timers(fixture);
-	uv_run(&fixture->loop, UV_RUN_ONCE);
+	uv_run(&fixture->loop, UV_RUN_NOWAIT);
 	assert_true(read_all(fixture, fd, reply, sizeof(reply)) < 4000000);
 	close(fd);
 }
@@ -437,7 +437,7 @@ static void living_socket_is_left_alone_and_taken_over_later(void **state)
 	assert_int_equal(before.st_ino, after.st_ino);
 	close(other);
 	hurry_timers(fixture);
-	uv_run(&fixture->loop, UV_RUN_ONCE);
+	uv_run(&fixture->loop, UV_RUN_NOWAIT);
 	fd = connect_client(fixture);
 	send_text(fd, "GET /health HTTP/1.0\r\n\r\n");
 	assert_says(fixture, fd, "HTTP/1.1 200 OK\r\n");
@@ -493,7 +493,7 @@ static void taken_port_is_tried_again(void **state)
 	open_admin(fixture);
 	close(other);
 	hurry_timers(fixture);
-	uv_run(&fixture->loop, UV_RUN_ONCE);
+	uv_run(&fixture->loop, UV_RUN_NOWAIT);
 	fd = connect_tcp(&name);
 	send_text(fd, "GET /ready HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
 	assert_says(fixture, fd, "HTTP/1.1 200 OK\r\n");
