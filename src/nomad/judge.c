@@ -73,23 +73,67 @@ enum verdict judge_denial(const struct query *query, struct answer *out)
 	return VERDICT_ANSWERED;
 }
 
-/* Whether `name` is still the truth. While Nomad is out of reach a live mirror keeps nothing true:
- * then even its names only live as long as stale ones. */
-static bool is_true_at(const struct zone_name *name, bool is_out, uint64_t now_ms)
+struct life { /* of what is known of a name, as it stands now */
+	uint64_t fresh_until_ms, stale_until_ms;
+};
+
+/* A live name is fresh while its term lasts. After that it counts as heard last when the term
+ * ended, so that losing the stream is one store and not one for each name. */
+static struct life life_of(const struct zone *zone, const struct zone_name *name)
 {
-	return now_ms < atomic_load_explicit(&name->fresh_until_ms, memory_order_acquire) &&
-	       (!is_out ||
-		now_ms < atomic_load_explicit(&name->stale_until_ms, memory_order_relaxed));
+	struct life life = {
+		.fresh_until_ms = atomic_load_explicit(&name->fresh_until_ms, memory_order_acquire),
+		.stale_until_ms = atomic_load_explicit(&name->stale_until_ms, memory_order_relaxed),
+	};
+	uint64_t end, stale_until_ms;
+
+	if (life.fresh_until_ms != ZONE_LIVE)
+		return life;
+	end = zone_live_end(zone, atomic_load_explicit(&name->live_term, memory_order_relaxed));
+	if (end == ZONE_LIVE)
+		return (struct life){ ZONE_LIVE, ZONE_LIVE };
+	life.fresh_until_ms = 0;
+	stale_until_ms = end ? end + zone_settings(zone)->max_stale_ms : 0;
+	if (life.stale_until_ms < stale_until_ms)
+		life.stale_until_ms = stale_until_ms;
+	return life;
+}
+
+/* Whether `name` is still the truth. While Nomad is out of reach nothing stays true: then even what
+ * has no end only lives as long as stale names. */
+static bool is_true_at(const struct life *life, bool is_out, uint64_t now_ms)
+{
+	return now_ms < life->fresh_until_ms && (!is_out || now_ms < life->stale_until_ms);
+}
+
+/* Whether the zone held every name there is when Nomad was heard last, and that still counts: then
+ * one it does not hold does not exist. */
+static bool is_complete(const struct zone *zone, const struct query *query, uint64_t now_ms)
+{
+	enum zone_nomad nomad = zone_nomad(zone);
+	uint64_t end = zone_names_end(zone);
+
+	if (end == ZONE_LIVE)
+		return nomad != ZONE_NOMAD_DENIED;
+	return end != 0 && nomad == ZONE_NOMAD_LOST && query->nomad_outcome != NEED_DENIED &&
+	       now_ms < end + zone_settings(zone)->max_stale_ms;
+}
+
+static bool can_be_told_by_names(const struct zone_name *name)
+{
+	return !name || name->state == ZONE_ABSENT ||
+	       (name->kind == ZONE_NAMESPACE && name->state == ZONE_LOADED);
 }
 
 enum verdict judge_name(const struct zone *zone, const struct query *query,
 			const struct zone_name *name, uint64_t now_ms, struct answer *out)
 {
 	enum zone_nomad nomad = zone_nomad(zone);
+	struct life life = name ? life_of(zone, name) : (struct life){ 0, 0 };
 	bool is_lost = was_refused(query, nomad);
 	bool is_new = query->nomad_outcome == NEED_CAME; /* a word came for this very question */
 	bool is_out = nomad == ZONE_NOMAD_LOST || nomad == ZONE_NOMAD_DENIED;
-	bool is_fresh = name && (is_new || is_true_at(name, is_out, now_ms));
+	bool is_fresh = name && (is_new || is_true_at(&life, is_out, now_ms));
 	bool is_known = name && (name->state == ZONE_LOADED || name->state == ZONE_ABSENT);
 
 	if (is_fresh && name->state == ZONE_DENIED)
@@ -99,9 +143,10 @@ enum verdict judge_name(const struct zone *zone, const struct query *query,
 			judge_mark_stale(out, DNS_EDE_STALE_ANSWER);
 		return VERDICT_ANSWERED;
 	}
-	if (is_lost && is_known &&
-	    now_ms < atomic_load_explicit(&name->stale_until_ms, memory_order_relaxed)) {
-		judge_mark_stale(out, DNS_EDE_STALE_ANSWER);
+	if ((is_lost && is_known && now_ms < life.stale_until_ms) ||
+	    (can_be_told_by_names(name) && is_complete(zone, query, now_ms))) {
+		if (is_lost || is_out)
+			judge_mark_stale(out, DNS_EDE_STALE_ANSWER);
 		return VERDICT_ANSWERED;
 	}
 	if (is_lost || query->turns > TURNS_MAX)

@@ -11,9 +11,9 @@
 #include "query/query.h"
 
 /*
- * Judges what is known of `name` (NULL: nothing). ANSWERED: its state may be answered now, and
- * `out` is marked stale where it must be (RFC 8767). PENDING: Nomad is to be asked. FAILED: that is
- * no use, `out` holds SERVFAIL and why.
+ * Judges what is known of `name` (NULL: nothing). ANSWERED: its state may be answered now (NULL:
+ * that it does not exist), and `out` is marked stale where it must be (RFC 8767). PENDING: Nomad is
+ * to be asked. FAILED: that is no use, `out` holds SERVFAIL and why.
  */
 enum verdict judge_name(const struct zone *zone, const struct query *query,
 			const struct zone_name *name, uint64_t now_ms, struct answer *out);

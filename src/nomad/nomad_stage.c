@@ -221,7 +221,7 @@ static enum verdict ask_namespace(struct nomad_stage *stage, const struct query 
 
 	if (verdict != VERDICT_ANSWERED)
 		return verdict;
-	is_there = name->state == ZONE_LOADED;
+	is_there = name && name->state == ZONE_LOADED;
 	if (is_there && place->kind == PLACE_UNDERSCORE)
 		is_there = (place->label_length == 3 && (memcmp(place->label, "tcp", 3) == 0 ||
 							 memcmp(place->label, "udp", 3) == 0)) ||
@@ -389,6 +389,11 @@ static enum verdict ask_service(struct nomad_stage *stage, struct query *query,
 		return verdict == VERDICT_ANSWERED ? say_nxdomain(stage, query, apex, out)
 						   : verdict;
 	}
+	if (query->turns == 0 && name->state != ZONE_ABSENT)
+		atomic_store_explicit(
+			&name->asked_count,
+			atomic_load_explicit(&name->asked_count, memory_order_relaxed) + 1,
+			memory_order_relaxed);
 	verdict = judge_name(stage->zone, query, name, now_ms, out);
 	if (verdict == VERDICT_PENDING && name->state == ZONE_ABSENT)
 		verdict = judge_by_list(stage, query, place, now_ms, out);
@@ -396,9 +401,6 @@ static enum verdict ask_service(struct nomad_stage *stage, struct query *query,
 		return verdict;
 	if (name->state == ZONE_ABSENT)
 		return say_nxdomain(stage, query, apex, out);
-	atomic_store_explicit(&name->asked_count,
-			      atomic_load_explicit(&name->asked_count, memory_order_relaxed) + 1,
-			      memory_order_relaxed);
 	if (now_ms >= atomic_load_explicit(&name->refresh_from_ms, memory_order_relaxed) &&
 	    !out->is_stale)
 		refresh(stage, name, place);

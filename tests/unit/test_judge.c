@@ -232,15 +232,184 @@ static void lost_and_known_is_stale_until_max_stale(void **state)
 	assert_int_equal(need_count, 0);
 }
 
-static void a_live_mirrors_name_is_stale_until_max_stale_too(void **state)
+/* ---- while the zone is live ---- */
+
+static const struct zone_times live = { ZONE_LIVE, ZONE_LIVE, NOW + 1000, false };
+
+/* Whether redis is answered for sure, as a stale one, or only by Nomad. */
+static void expect_redis(uint64_t now_ms, enum verdict verdict, uint16_t wanted_ede)
+{
+	assert_int_equal(ask_at("redis.default.nomad", A, now_ms), verdict);
+	if (verdict == VERDICT_ANSWERED)
+		assert_int_equal(ede(), wanted_ede);
+}
+
+static void a_live_name_is_fresh_while_the_zone_is(void **state)
 {
 	(void)state;
-	publish_redis((struct zone_times){ UINT64_MAX, UINT64_MAX, NOW + 60000, false });
-	assert_int_equal(ask_at("redis.default.nomad", A, NOW + 90000), VERDICT_ANSWERED);
+	publish_redis(live);
+	expect_redis(NOW, VERDICT_PENDING, 0);
+	zone_set_live(zone, ZONE_LIVE_HELD, NOW);
+	expect_redis(NOW + 99999999, VERDICT_ANSWERED, DNS_EDE_NONE);
+	zone_set_live(zone, ZONE_LIVE_NOT, NOW + 99999999);
+	expect_redis(NOW + 99999999, VERDICT_PENDING, 0);
+	zone_set_live(zone, ZONE_LIVE_HELD, NOW);
+	expect_redis(NOW + 99999999, VERDICT_ANSWERED, DNS_EDE_NONE);
+	assert_int_equal(need_count, 0);
+}
+
+static void what_was_live_is_not_after_a_missed_change(void **state)
+{
+	(void)state;
+	zone_set_live(zone, ZONE_LIVE_HELD, NOW);
+	publish_redis(live);
+	zone_expire_live(zone, NOW + 10);
+	expect_redis(NOW + 10, VERDICT_PENDING, 0);
+	zone_set_live(zone, ZONE_LIVE_HELD, NOW + 10);
+	expect_redis(NOW + 10, VERDICT_PENDING, 0);
+	publish_redis(live);
+	expect_redis(NOW + 10, VERDICT_ANSWERED, DNS_EDE_NONE);
+}
+
+static void a_live_name_counts_as_heard_when_live_ended(void **state)
+{
+	uint64_t end = NOW + 5000000;
+
+	(void)state;
+	zone_set_live(zone, ZONE_LIVE_HELD, NOW);
+	publish_redis(live);
 	zone_set_nomad(zone, ZONE_NOMAD_LOST);
-	assert_int_equal(ask_at("redis.default.nomad", A, NOW + 59999), VERDICT_ANSWERED);
-	assert_int_equal(ede(), DNS_EDE_STALE_ANSWER);
-	assert_int_equal(ask_at("redis.default.nomad", A, NOW + 60000), VERDICT_FAILED);
+	expect_redis(end, VERDICT_ANSWERED, DNS_EDE_STALE_ANSWER);
+	zone_set_live(zone, ZONE_LIVE_NOT, end);
+	zone_set_live(zone, ZONE_LIVE_NOT, end + 77); /* the second word does not count */
+	expect_redis(end + config.max_stale_ms - 1, VERDICT_ANSWERED, DNS_EDE_STALE_ANSWER);
+	expect_redis(end + config.max_stale_ms, VERDICT_FAILED, 0);
+}
+
+static void ends_of_many_terms_are_remembered(void **state)
+{
+	uint64_t end = NOW + 5000000;
+
+	(void)state;
+	zone_set_live(zone, ZONE_LIVE_HELD, NOW);
+	publish_redis(live);
+	zone_expire_live(zone, end);
+	for (uint64_t i = 1; i < 63; i++)
+		zone_expire_live(zone, end + i);
+	zone_set_nomad(zone, ZONE_NOMAD_LOST);
+	expect_redis(end + config.max_stale_ms - 1, VERDICT_ANSWERED, DNS_EDE_STALE_ANSWER);
+	expect_redis(end + config.max_stale_ms, VERDICT_FAILED, 0);
+	zone_expire_live(zone, end + 100); /* one too many: what the publisher said counts */
+	expect_redis(NOW + 999, VERDICT_ANSWERED, DNS_EDE_STALE_ANSWER);
+	expect_redis(NOW + 1000, VERDICT_FAILED, 0);
+}
+
+static void a_live_list_answers_for_its_namespace_alone(void **state)
+{
+	(void)state;
+	zone_set_live(zone, ZONE_LIVE_HELD, NOW);
+	publish_namespace(ZONE_LOADED, live);
+	assert_int_equal(ask_at("nope.default.nomad", A, NOW + 9000000), VERDICT_ANSWERED);
+	expect_nxdomain();
+	assert_int_equal(ask("web.prod.nomad", A), VERDICT_PENDING);
+	assert_int_equal(ask("prod.nomad", A), VERDICT_PENDING);
+}
+
+static void with_every_name_known_the_unknown_does_not_exist(void **state)
+{
+	static const char *const names[] = {
+		"nope.default.nomad", "x.nope.default.nomad", "_nope._tcp.default.nomad",
+		"web.prod.nomad",     "prod.nomad",	      "_tcp.prod.nomad"
+	};
+
+	(void)state;
+	zone_set_live(zone, ZONE_LIVE_NAMES, NOW);
+	publish_namespace(ZONE_LOADED, live);
+	publish_at("gone", ZONE_ABSENT, fresh_for(10), NULL, 0);
+	publish_at("web", ZONE_LISTED, live, NULL, 0);
+	for (size_t i = 0; i < COUNT_OF(names); i++) {
+		assert_int_equal(ask_at(names[i], A, NOW + 9000000), VERDICT_ANSWERED);
+		expect_nxdomain();
+		assert_int_equal(ede(), DNS_EDE_NONE);
+	}
+	assert_int_equal(ask_at("gone.default.nomad", A, NOW + 9000000), VERDICT_ANSWERED);
+	expect_nxdomain();
+	assert_int_equal(ask_at("web.default.nomad", A, NOW + 9000000), VERDICT_PENDING);
+	assert_int_equal(ask_at("default.nomad", A, NOW + 9000000), VERDICT_ANSWERED);
+	assert_int_equal(rcode(), DNS_NOERROR);
+	assert_int_equal(need_count, 0);
+}
+
+static void names_that_were_all_known_are_asked_for_when_only_the_stream_is_down(void **state)
+{
+	(void)state;
+	zone_set_live(zone, ZONE_LIVE_NAMES, NOW);
+	zone_set_live(zone, ZONE_LIVE_NOT, NOW + 5);
+	assert_int_equal(ask_at("web.prod.nomad", A, NOW + 6), VERDICT_PENDING);
+	assert_int_equal(ask_at("prod.nomad", A, NOW + 6), VERDICT_PENDING);
+}
+
+static void lost_but_complete_is_a_stale_nxdomain_until_max_stale(void **state)
+{
+	uint64_t end = NOW + 5000000;
+
+	(void)state;
+	zone_set_live(zone, ZONE_LIVE_NAMES, NOW);
+	zone_set_live(zone, ZONE_LIVE_HELD, end);
+	zone_set_live(zone, ZONE_LIVE_NOT, end + 3);
+	zone_set_nomad(zone, ZONE_NOMAD_LOST);
+	assert_int_equal(ask_at("web.prod.nomad", A, end + config.max_stale_ms - 1),
+			 VERDICT_ANSWERED);
+	expect_nxdomain();
+	assert_int_equal(ede(), DNS_EDE_STALE_NXDOMAIN);
+	assert_int_equal(ask_at("web.prod.nomad", A, end + config.max_stale_ms), VERDICT_FAILED);
+	expect_servfail(DNS_EDE_NO_REACHABLE_AUTHORITY);
+}
+
+static void a_listed_name_of_a_lost_nomad_is_servfail(void **state)
+{
+	(void)state;
+	zone_set_live(zone, ZONE_LIVE_NAMES, NOW);
+	publish_at("web", ZONE_LISTED, live, NULL, 0);
+	zone_set_live(zone, ZONE_LIVE_NOT, NOW);
+	zone_set_nomad(zone, ZONE_NOMAD_LOST);
+	assert_int_equal(ask("web.default.nomad", A), VERDICT_FAILED);
+	expect_servfail(DNS_EDE_NO_REACHABLE_AUTHORITY);
+}
+
+static void a_refused_token_makes_no_nxdomain_of_completeness(void **state)
+{
+	(void)state;
+	zone_set_live(zone, ZONE_LIVE_NAMES, NOW);
+	zone_set_nomad(zone, ZONE_NOMAD_DENIED);
+	assert_int_not_equal(ask("web.prod.nomad", A), VERDICT_ANSWERED);
+	zone_set_live(zone, ZONE_LIVE_NOT, NOW);
+	zone_set_nomad(zone, ZONE_NOMAD_OK);
+	assert_int_equal(ask_and_hear("web.prod.nomad", A, NEED_DENIED), VERDICT_FAILED);
+	expect_servfail(DNS_EDE_OTHER);
+}
+
+static void a_removal_heard_before_an_outage_stays_in_force(void **state)
+{
+	(void)state;
+	zone_set_live(zone, ZONE_LIVE_HELD, NOW);
+	publish_at("redis", ZONE_ABSENT, live, NULL, 0);
+	zone_set_live(zone, ZONE_LIVE_NOT, NOW + 5);
+	zone_set_nomad(zone, ZONE_NOMAD_LOST);
+	assert_int_equal(ask_at("redis.default.nomad", A, NOW + 2000), VERDICT_ANSWERED);
+	expect_nxdomain();
+	assert_int_equal(ede(), DNS_EDE_STALE_NXDOMAIN);
+}
+
+static void what_is_always_so_needs_nothing_live(void **state)
+{
+	static const struct zone_times always = { ZONE_ALWAYS, ZONE_ALWAYS, ZONE_ALWAYS, false };
+
+	(void)state;
+	publish_namespace(ZONE_ABSENT, always);
+	assert_int_equal(ask("web.default.nomad", A), VERDICT_ANSWERED);
+	expect_nxdomain();
+	assert_int_equal(ede(), DNS_EDE_NONE);
 }
 
 static void stale_ttls_are_between_one_and_thirty(void **state)
@@ -442,7 +611,18 @@ int main(void)
 		TEST(a_refresh_that_found_no_place_is_asked_again),
 		TEST(asking_is_counted),
 		TEST(lost_and_known_is_stale_until_max_stale),
-		TEST(a_live_mirrors_name_is_stale_until_max_stale_too),
+		TEST(a_live_name_is_fresh_while_the_zone_is),
+		TEST(what_was_live_is_not_after_a_missed_change),
+		TEST(a_live_name_counts_as_heard_when_live_ended),
+		TEST(ends_of_many_terms_are_remembered),
+		TEST(a_live_list_answers_for_its_namespace_alone),
+		TEST(with_every_name_known_the_unknown_does_not_exist),
+		TEST(names_that_were_all_known_are_asked_for_when_only_the_stream_is_down),
+		TEST(lost_but_complete_is_a_stale_nxdomain_until_max_stale),
+		TEST(a_listed_name_of_a_lost_nomad_is_servfail),
+		TEST(a_refused_token_makes_no_nxdomain_of_completeness),
+		TEST(a_removal_heard_before_an_outage_stays_in_force),
+		TEST(what_is_always_so_needs_nothing_live),
 		TEST(stale_ttls_are_between_one_and_thirty),
 		TEST(lost_and_never_seen_is_servfail),
 		TEST(lost_and_not_in_the_list_is_a_stale_nxdomain),
