@@ -137,6 +137,11 @@ bench: ## one table: CPU per query beside a bare responder and unbound, memory, 
 	@$(MAKE) --no-print-directory all
 	@CC="$(CC)" $(PYTHON) tests/bench/bench.py --binary $(BUILD)/nomad-dns --build $(BUILD)/bench
 
+freshness: ## the mirror: change to answer, 50,000 services, cost to Nomad; FRESHNESS=--short
+	@sh tests/support/deps.sh build bench
+	@$(MAKE) --no-print-directory all
+	@$(PYTHON) tests/bench/freshness.py --binary $(BUILD)/nomad-dns $(FRESHNESS)
+
 lint: ## the walls: format, warnings of both compilers, includes, lengths, banned words
 	@sh tests/support/deps.sh build test lint
 	@CC="$(CC)" CLANG="$(CLANG)" CLANG_FORMAT="$(CLANG_FORMAT)" $(PYTHON) tests/lint/walls.py -- $(ALL_CFLAGS)
@@ -188,5 +193,5 @@ clean: ## remove build/
 
 FORCE:
 .PHONY: all help debug run demo deps test unit integration asan fuzz bench lint format coverage \
-	install uninstall dist clean FORCE
+	freshness install uninstall dist clean FORCE
 .DELETE_ON_ERROR:

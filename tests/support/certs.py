@@ -29,7 +29,8 @@ def make_certificate(folder, ca_name, name, alternatives):
 
 
 class Certificates:
-    """Paths in one folder: ca, other_ca, and (key, certificate) pairs server, misnamed, client, stranger."""
+    """Paths in one folder: ca, other_ca, and (key, certificate) pairs server, misnamed, client; of the
+    other CA other_server and stranger."""
 
     def __init__(self, folder):
         folder = str(folder)
@@ -38,4 +39,5 @@ class Certificates:
         self.server = make_certificate(folder, "ca", "server", "DNS:server.global.nomad,DNS:localhost,IP:127.0.0.1")
         self.misnamed = make_certificate(folder, "ca", "misnamed", "DNS:server.global.nomad")
         self.client = make_certificate(folder, "ca", "client", "DNS:client.global.nomad")
+        self.other_server = make_certificate(folder, "other-ca", "other-server", "DNS:localhost,IP:127.0.0.1")
         self.stranger = make_certificate(folder, "other-ca", "stranger", "DNS:client.global.nomad")

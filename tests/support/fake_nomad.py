@@ -875,6 +875,7 @@ class Exchange:
 
     def write(self, data):
         self.entry["sent_bytes"] += len(data)
+        self.entry["written"] = time.monotonic()
         self.writer.write(data)
 
     async def run(self):
@@ -1365,6 +1366,10 @@ async def fault_wildcard_empty(exchange, _):
     return None
 
 
+async def fault_instant(exchange, _):
+    exchange.request.query = [pair for pair in exchange.request.query if pair[0] != "index"]
+
+
 async def fault_close(exchange, _):
     return False
 
@@ -1400,6 +1405,7 @@ FAULT_MODES = {
     "no-index": (fault_no_index, None),
     "index": (fault_index, "value"),               # a false X-Nomad-Index, 0 if not told
     "wildcard-empty": (fault_wildcard_empty, None),  # `[]` and index 0 for namespace=*
+    "instant": (fault_instant, None),              # held requests return at once, unchanged
     "close": (fault_close, None),                  # the connection ends without a reply
     "reset": (fault_reset, None),
 }
