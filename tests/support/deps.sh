@@ -15,7 +15,7 @@ group_packages()
 			libuv1-dev libcjson-dev libldns-dev liburcu-dev
 		;;
 	test)
-		echo libcmocka-dev python3 python3-pytest python3-dnspython bind9-dnsutils knot-dnsutils \
+		echo libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-dnspython bind9-dnsutils knot-dnsutils \
 			unbound dnsmasq-base openssl procps util-linux systemd
 		;;
 	lint) echo clang clang-format python3 ;;

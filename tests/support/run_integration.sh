@@ -10,7 +10,8 @@ export NOMAD_DNS_BIN
 export ASAN_OPTIONS="${ASAN_OPTIONS:-exitcode=99:detect_leaks=1}"
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}"
 
-"$python" -m pytest tests/integration tests/support tests/lint -q -p no:cacheprovider "$@" || exit 1
+# Most of a test's time is waiting, so four files at a time; each has ports and fakes of its own.
+"$python" -m pytest tests/integration tests/support tests/lint -q -p no:cacheprovider -n 4 --dist loadfile "$@" || exit 1
 [ $# -eq 0 ] || exit 0
 
 checks=0
