@@ -59,6 +59,7 @@ static void free_name(struct name *name)
 static void free_space(struct space *space)
 {
 	free(space->tags);
+	map_free(space->tags_seen);
 	free(space);
 }
 
@@ -156,6 +157,8 @@ void catalogue_configure(struct catalogue *catalogue, const struct config *confi
 	if (catalogue->ttl_s != config->ttl_s)
 		catalogue_publish_again(catalogue);
 	catalogue->ttl_s = config->ttl_s;
+	catalogue->has_filter = config->filter && config->filter[0];
+	catalogue->max_stale_ms = config->max_stale_ms;
 	if (!take_allowed(catalogue, config))
 		return;
 	while ((space = map_next(catalogue->spaces, &cursor, NULL, NULL))) {
@@ -293,7 +296,7 @@ int catalogue_remove_service(struct catalogue *catalogue, struct service *servic
 	struct name *name = service->name;
 
 	catalogue->service_count--;
-	catalogue->instance_count -= service->held ? service->held->count : 0;
+	catalogue->instance_count -= service->held ? service->held->usable_count : 0;
 	free_service(service);
 	if (!list_is_empty(&name->services))
 		return catalogue_publish_name(catalogue, name, true);
@@ -378,9 +381,10 @@ bool catalogue_keep_newer(struct catalogue *catalogue, const char *namespace, co
 {
 	struct service *held = catalogue_find_service(catalogue, namespace, service);
 
-	if (!held || !held->held || held->index <= index)
+	if (!held || !held->held || held->is_marked || catalogue_asof(held) <= index)
 		return false;
 	held->times = *times;
+	held->term = zone_term(catalogue->zone);
 	catalogue_publish_name(catalogue, held->name, false);
 	return true;
 }

@@ -119,8 +119,21 @@ void catalogue_list_add_bad(void *arg, const char *why)
 
 /* ---- making it the truth ---- */
 
+/* A name that was known stands in the list too. */
+static void stay(struct catalogue *catalogue, struct service *service, uint64_t index)
+{
+	if (!service->held && service->index < index)
+		service->index = index;
+	if (!service->is_going || catalogue_asof(service) > index)
+		return;
+	service->is_going = false; /* it has come back, and what it has now was not heard */
+	if (service->held)
+		catalogue_mark_service(catalogue, service);
+}
+
 /* Marks every name of the list, making known what is new. */
-static int mark_listed(struct catalogue_listing *listing, const struct zone_times *times)
+static int mark_listed(struct catalogue_listing *listing, uint64_t index,
+		       const struct zone_times *times)
 {
 	struct catalogue *catalogue = listing->catalogue;
 	const char *exact = listing->names.data;
@@ -130,10 +143,13 @@ static int mark_listed(struct catalogue_listing *listing, const struct zone_time
 			catalogue_find_service(catalogue, listing->namespace, exact);
 		int rc = 0;
 
-		if (!service) {
+		if (service) {
+			stay(catalogue, service, index);
+		} else {
 			service = catalogue_make_service(catalogue, listing->namespace, exact);
 			if (!service)
 				return -ENOMEM;
+			service->index = index;
 			if (!service->name->is_published)
 				rc = catalogue_publish_listed(catalogue, service->name, times);
 			if (rc < 0) {
@@ -151,8 +167,26 @@ static struct space *find_space(const struct catalogue_listing *listing)
 	return map_find(listing->catalogue->spaces, listing->namespace, strlen(listing->namespace));
 }
 
-/* Takes out what the list does not hold, except what was fetched after the list was made. */
-static int sweep(struct catalogue_listing *listing, uint64_t index)
+static bool is_newer(const struct service *service, uint64_t index)
+{
+	return service->held ? catalogue_asof(service) > index : service->event_index > index;
+}
+
+/* Takes note of a service that is going; its records stay until that is settled. */
+static int note_gone(struct service *service, uint64_t index, struct buf *gone)
+{
+	const char *namespace = service->space->exact;
+
+	service->is_going = true;
+	if (service->index < index)
+		service->index = index;
+	buf_append(gone, namespace, strlen(namespace) + 1);
+	buf_append(gone, service->exact, strlen(service->exact) + 1);
+	return gone->failed ? -ENOMEM : 0;
+}
+
+/* What the list does not hold is gone, except what was heard of after the list was made. */
+static int sweep(struct catalogue_listing *listing, uint64_t index, struct buf *gone)
 {
 	struct catalogue *catalogue = listing->catalogue;
 	struct space *space = find_space(listing);
@@ -162,11 +196,12 @@ static int sweep(struct catalogue_listing *listing, uint64_t index)
 		return 0;
 	list_for_each_safe (link, &space->services) {
 		struct service *service = list_entry(link, struct service, by_space);
-		int removed = 0;
+		int removed;
 
-		if (service->listing != catalogue->listing &&
-		    !(service->held && service->index > index))
-			removed = catalogue_remove_service(catalogue, service);
+		if (service->listing == catalogue->listing || is_newer(service, index))
+			continue;
+		removed = gone ? note_gone(service, index, gone)
+			       : catalogue_remove_service(catalogue, service);
 		if (removed < 0)
 			rc = removed;
 	}
@@ -174,21 +209,28 @@ static int sweep(struct catalogue_listing *listing, uint64_t index)
 }
 
 /* Hands the tags to the space; a space without services goes. */
-static void settle_space(struct catalogue_listing *listing)
+static void settle_space(struct catalogue_listing *listing, uint64_t index)
 {
 	struct space *space = find_space(listing);
 
 	if (!space)
 		return;
 	free(space->tags);
+	map_free(space->tags_seen);
 	space->tags = listing->tags.data;
+	space->tags_length = listing->tags.length;
 	space->tag_count = (uint32_t)map_count(listing->tags_seen);
+	space->tags_seen = listing->tags_seen;
+	space->index = index;
+	space->is_shown = true;
 	listing->tags.data = NULL;
 	listing->tags.length = listing->tags.capacity = 0;
+	listing->tags_seen = NULL;
 	if (!list_is_empty(&space->services))
 		return;
 	map_remove(listing->catalogue->spaces, space->exact, strlen(space->exact));
 	free(space->tags);
+	map_free(space->tags_seen);
 	free(space);
 }
 
@@ -202,8 +244,8 @@ static void complain_over_limit(const struct catalogue_listing *listing)
 			    "more than 100,000 names; the rest is not served");
 }
 
-int catalogue_list_commit(struct catalogue_listing *listing, uint64_t index,
-			  const struct zone_times *times)
+static int commit(struct catalogue_listing *listing, uint64_t index, const struct zone_times *times,
+		  struct buf *gone)
 {
 	struct catalogue *catalogue = listing->catalogue;
 	char label[CATALOGUE_KEY_MAX];
@@ -213,11 +255,11 @@ int catalogue_list_commit(struct catalogue_listing *listing, uint64_t index,
 		goto out;
 	complain_over_limit(listing);
 	catalogue->listing++;
-	rc = mark_listed(listing, times);
+	rc = mark_listed(listing, index, times);
 	if (rc == 0)
-		rc = sweep(listing, index);
+		rc = sweep(listing, index, gone);
 	if (rc == 0)
-		settle_space(listing);
+		settle_space(listing, index);
 	catalogue_key(listing->namespace, "", label);
 	if (rc == 0)
 		rc = catalogue_publish_space(catalogue, label, times);
@@ -225,4 +267,52 @@ int catalogue_list_commit(struct catalogue_listing *listing, uint64_t index,
 out:
 	catalogue_list_abandon(listing);
 	return rc;
+}
+
+int catalogue_list_commit(struct catalogue_listing *listing, uint64_t index,
+			  const struct zone_times *times)
+{
+	return commit(listing, index, times, NULL);
+}
+
+int catalogue_list_settle(struct catalogue_listing *listing, uint64_t index,
+			  const struct zone_times *times, struct buf *gone)
+{
+	return commit(listing, index, times, gone);
+}
+
+/* ---- between lists ---- */
+
+static bool note_tag(struct space *space, const char *tag)
+{
+	size_t length = strlen(tag);
+	char folded[DNS_LABEL_MAX + 1] = { 0 };
+	char *grown;
+
+	if (!name_is_label(tag, length) || map_count(space->tags_seen) >= TAGS_MAX)
+		return false;
+	name_fold((const uint8_t *)tag, length, (uint8_t *)folded);
+	if (map_find(space->tags_seen, folded, length))
+		return false;
+	grown = realloc(space->tags, space->tags_length + length + 1);
+	if (!grown)
+		return false;
+	space->tags = grown;
+	if (map_put(space->tags_seen, folded, length, space) < 0)
+		return false;
+	memcpy(space->tags + space->tags_length, folded, length + 1);
+	space->tags_length += length + 1;
+	space->tag_count++;
+	return true;
+}
+
+bool catalogue_note_tags(struct space *space, const struct json_instance *instance)
+{
+	bool is_new = false;
+
+	if (!space->tags_seen)
+		space->tags_seen = map_new();
+	for (size_t i = 0; space->tags_seen && i < instance->tag_count; i++)
+		is_new |= note_tag(space, instance->tags[i]);
+	return is_new;
 }

@@ -14,6 +14,7 @@
 #include "dns/dns.h"
 #include "nomad/catalogue.h"
 
+struct buf;
 struct map;
 struct reverse;
 
@@ -27,11 +28,12 @@ struct held_instance {
 	uint32_t tags_at; /* in the tag offsets */
 	uint16_t tag_count, port;
 	uint8_t family;
+	bool is_left_out; /* unusable: it keeps the service in being, and that is all */
 };
 
-struct held { /* the usable instances of a service, one block: equal bytes are equal content */
+struct held { /* the instances of a service, one block: equal bytes are equal content */
 	size_t byte_count;
-	uint32_t count, tag_count;
+	uint32_t count, usable_count, tag_count;
 	struct held_instance at[]; /* sorted by id; then tag_count offsets into the text; then the
 				      text */
 };
@@ -40,9 +42,14 @@ struct service {
 	struct list by_space, by_name;
 	struct name *name;
 	struct space *space;
-	struct held *held; /* owned; NULL: listed, never fetched */
-	uint64_t index;	   /* of what is held */
+	struct held *held;    /* owned; NULL: listed, never fetched */
+	uint64_t index;	      /* of the reply that said what is held, or that it exists */
+	uint64_t event_index; /* of the last event that counted; one index may hold several */
 	struct zone_times times;
+	unsigned term;	  /* the zone's, when the times were said */
+	bool is_marked;	  /* an event told more than is held */
+	bool is_going;	  /* its last instance went, or it left the list: records stay until it is
+			     settled */
 	uint64_t listing; /* the last list it stood in */
 	char exact[];
 };
@@ -59,7 +66,11 @@ struct name {
 struct space {
 	struct list services;
 	char *tags; /* owned: "a" NUL "b" NUL …, folded and distinct */
+	size_t tags_length;
 	uint32_t tag_count;
+	struct map *tags_seen; /* the same, for events; NULL: no event has asked */
+	uint64_t index;	       /* of its list; 0: none yet */
+	bool is_shown;	       /* the zone has it as a namespace with services */
 	char exact[];
 };
 
@@ -74,7 +85,10 @@ struct catalogue {
 	struct reverse *reverse; /* NULL: off */
 	char **allowed;		 /* namespaces, exact; none: all */
 	size_t allowed_count;
-	uint32_t ttl_s; /* what the published records say */
+	bool has_filter; /* then only Nomad knows which instances count */
+	uint64_t max_stale_ms;
+	uint64_t names_index; /* of the list of all names; 0: none yet */
+	uint32_t ttl_s;	      /* what the published records say */
 	uint64_t listing;
 	struct hash_key hash_key;
 	size_t service_count, instance_count;
@@ -96,20 +110,46 @@ static inline const char *catalogue_text(const struct held *held)
 	return (const char *)(catalogue_tag_offsets(held) + held->tag_count);
 }
 
+/* The index that what is known of a service is true of. */
+static inline uint64_t catalogue_asof(const struct service *service)
+{
+	return service->event_index > service->index ? service->event_index : service->index;
+}
+
 /* catalogue_update.c: the block of what was collected; NULL: out of memory. */
 struct held *catalogue_pack(struct catalogue_update *update);
+/* Starts from what is held. 0 or -ENOMEM. */
+int catalogue_refill(struct catalogue_update *update, const struct held *held);
+/* Takes one out, by what identifies it. false: it is not there. */
+bool catalogue_take_out(struct catalogue_update *update, const struct json_instance *instance);
+size_t catalogue_update_count(const struct catalogue_update *update);
+/* Gives a service what was collected. *out_is_same: it had just that. 0 or -ENOMEM. */
+int catalogue_replace(struct catalogue_update *update, struct service *service, bool *out_is_same);
+
+/* catalogue_list.c: as catalogue_list_commit, but names that are gone are only marked as going, and
+ * noted: namespace NUL service NUL. */
+int catalogue_list_settle(struct catalogue_listing *listing, uint64_t index,
+			  const struct zone_times *times, struct buf *gone);
+/* Notes the tags of one instance in its namespace. true: there is a new one. */
+bool catalogue_note_tags(struct space *space, const struct json_instance *instance);
 
 /* catalogue_publish.c */
 int catalogue_publish_name(struct catalogue *catalogue, struct name *name, bool is_changed);
 int catalogue_publish_listed(struct catalogue *catalogue, struct name *name,
 			     const struct zone_times *times);
 int catalogue_publish_absent(struct catalogue *catalogue, const char *key, size_t key_length,
-			     const struct zone_times *times);
+			     uint64_t index, const struct zone_times *times);
 int catalogue_publish_space(struct catalogue *catalogue, const char *namespace_label,
 			    const struct zone_times *times);
+uint64_t catalogue_absent_index(const struct catalogue *catalogue, const char *key,
+				size_t key_length);
 bool catalogue_forget_absent(struct catalogue *catalogue, const char *key, size_t key_length);
+void catalogue_rewind_absents(struct catalogue *catalogue);
 void catalogue_forget_absents(struct catalogue *catalogue);
 void catalogue_publish_again(struct catalogue *catalogue); /* everything: records look different */
+
+/* catalogue_event.c: what is held is no longer the truth. */
+void catalogue_mark_service(struct catalogue *catalogue, struct service *service);
 
 /* catalogue.c: finding, making and removing. The finders return NULL when there is none, the makers
  * when out of memory. */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/map.h"
 #include "nomad/catalogue_parts.h"
@@ -15,6 +16,7 @@
 
 struct absent {
 	struct list link;
+	uint64_t index; /* of the word that it is gone */
 	size_t key_length;
 	char key[];
 };
@@ -29,6 +31,15 @@ static void drop_absent(struct catalogue *catalogue, struct absent *absent)
 	map_remove(catalogue->absents, absent->key, absent->key_length);
 	list_remove(&absent->link);
 	free(absent);
+}
+
+/* The index of the word that a name is gone; 0: it was not said. */
+uint64_t catalogue_absent_index(const struct catalogue *catalogue, const char *key,
+				size_t key_length)
+{
+	const struct absent *absent = map_find(catalogue->absents, key, key_length);
+
+	return absent ? absent->index : 0;
 }
 
 /* Forgets that a name was published as absent, because the zone now holds something else of it.
@@ -47,6 +58,12 @@ void catalogue_forget_absents(struct catalogue *catalogue)
 {
 	list_for_each_safe (link, &catalogue->absents_oldest_first)
 		drop_absent(catalogue, list_entry(link, struct absent, link));
+}
+
+void catalogue_rewind_absents(struct catalogue *catalogue)
+{
+	list_for_each (link, &catalogue->absents_oldest_first)
+		list_entry(link, struct absent, link)->index = 0;
 }
 
 static struct absent *remember_absent(struct catalogue *catalogue, const char *key,
@@ -73,14 +90,18 @@ static struct absent *remember_absent(struct catalogue *catalogue, const char *k
 }
 
 int catalogue_publish_absent(struct catalogue *catalogue, const char *key, size_t key_length,
-			     const struct zone_times *times)
+			     uint64_t index, const struct zone_times *times)
 {
+	struct absent *absent;
 	int rc;
 
 	if (map_find(catalogue->names, key, key_length))
 		return 0; /* another exact name still stands behind it */
-	if (!remember_absent(catalogue, key, key_length))
+	absent = remember_absent(catalogue, key, key_length);
+	if (!absent)
 		return -ENOMEM;
+	if (absent->index < index)
+		absent->index = index;
 	if (map_count(catalogue->absents) > ABSENTS_MAX) {
 		struct absent *oldest =
 			list_entry(catalogue->absents_oldest_first.next, struct absent, link);
@@ -111,26 +132,42 @@ struct gathered {
 	const char **tags;
 };
 
+/* The times of a service as they stand now: live ones of a term that is over are only stale. */
+static struct zone_times times_of(const struct catalogue *catalogue, const struct service *service)
+{
+	struct zone_times times = service->times;
+	uint64_t end, stale_until_ms;
+
+	if (times.fresh_until_ms != ZONE_LIVE || service->term == zone_term(catalogue->zone))
+		return times;
+	end = zone_live_end(catalogue->zone, service->term);
+	stale_until_ms = end ? end + catalogue->max_stale_ms : 0;
+	times.refresh_from_ms = times.fresh_until_ms = 0;
+	if (times.stale_until_ms < stale_until_ms)
+		times.stale_until_ms = stale_until_ms;
+	return times;
+}
+
 /* What is true of the whole name: each time the earliest of its services'. false: a service was not
  * fetched yet. */
-static bool sum_up(const struct name *name, struct zone_times *out, size_t *out_instances,
-		   size_t *out_tags)
+static bool sum_up(const struct catalogue *catalogue, const struct name *name,
+		   struct zone_times *out, size_t *out_instances, size_t *out_tags)
 {
 	*out = (struct zone_times){ UINT64_MAX, UINT64_MAX, UINT64_MAX, false };
 	*out_instances = *out_tags = 0;
 	list_for_each (link, &name->services) {
 		const struct service *service = list_entry(link, struct service, by_name);
-		const struct zone_times *times = &service->times;
+		struct zone_times times = times_of(catalogue, service);
 
 		if (!service->held)
 			return false;
-		if (times->refresh_from_ms < out->refresh_from_ms)
-			out->refresh_from_ms = times->refresh_from_ms;
-		if (times->fresh_until_ms < out->fresh_until_ms)
-			out->fresh_until_ms = times->fresh_until_ms;
-		if (times->stale_until_ms < out->stale_until_ms)
-			out->stale_until_ms = times->stale_until_ms;
-		out->is_leaderless |= times->is_leaderless;
+		if (times.refresh_from_ms < out->refresh_from_ms)
+			out->refresh_from_ms = times.refresh_from_ms;
+		if (times.fresh_until_ms < out->fresh_until_ms)
+			out->fresh_until_ms = times.fresh_until_ms;
+		if (times.stale_until_ms < out->stale_until_ms)
+			out->stale_until_ms = times.stale_until_ms;
+		out->is_leaderless |= times.is_leaderless;
 		*out_instances += service->held->count;
 		*out_tags += service->held->tag_count;
 	}
@@ -146,8 +183,11 @@ static void gather_service(const struct held *held, struct gathered *out, const 
 		(*tags)[i] = text + offsets[i];
 	for (uint32_t i = 0; i < held->count; i++) {
 		const struct held_instance *from = &held->at[i];
-		struct zone_instance *to = &out->instances[out->count++];
+		struct zone_instance *to = &out->instances[out->count];
 
+		if (from->is_left_out)
+			continue;
+		out->count++;
 		to->port = from->port;
 		to->tags = *tags + from->tags_at;
 		to->tag_count = from->tag_count;
@@ -193,7 +233,7 @@ int catalogue_publish_name(struct catalogue *catalogue, struct name *name, bool 
 
 	if (is_changed)
 		name->is_published = false;
-	if (!sum_up(name, &times, &instance_count, &tag_count))
+	if (!sum_up(catalogue, name, &times, &instance_count, &tag_count))
 		return 0;
 	if (name->is_published &&
 	    zone_touch_service(catalogue->zone, name->key, catalogue_name_service(name), &times))
@@ -243,11 +283,9 @@ static size_t list_tags(const struct catalogue *catalogue, const char *label, co
 	const struct space *space;
 
 	while ((space = map_next(catalogue->spaces, &cursor, NULL, NULL))) {
-		char folded[CATALOGUE_KEY_MAX];
 		const char *tag = space->tags;
 
-		catalogue_key(space->exact, "", folded);
-		if (strcmp(folded, label) != 0 || list_is_empty(&space->services))
+		if (strcasecmp(space->exact, label) != 0 || list_is_empty(&space->services))
 			continue;
 		*out_has_services = true;
 		for (uint32_t i = 0; out && i < space->tag_count; i++) {

@@ -22,7 +22,6 @@
 struct draft {
 	struct held_instance instance; /* host_at, tags_at: in the update's text */
 	uint32_t sequence;
-	bool is_left_out;
 };
 
 struct catalogue_update {
@@ -199,7 +198,9 @@ int catalogue_add(void *arg, const struct json_instance *instance)
 	if (!why)
 		why = judge_port(instance->port, &draft.instance);
 	if (why) {
-		draft.is_left_out = true;
+		draft.instance = (struct held_instance){ .id = draft.instance.id,
+							 .host_at = CATALOGUE_NO_HOST,
+							 .is_left_out = true };
 		catalogue_leave_out(update->catalogue, update->namespace, update->service,
 				    instance->id, why);
 	} else {
@@ -235,8 +236,8 @@ static int compare_drafts(const void *a, const void *b)
 	return x->sequence < y->sequence ? -1 : 1;
 }
 
-/* Sorts the drafts and keeps those that count: the last of each identity, if it is usable. */
-static void keep_usable(struct catalogue_update *update)
+/* Sorts the drafts and keeps those that count: the last of each identity. */
+static void keep_last(struct catalogue_update *update)
 {
 	size_t kept = 0;
 
@@ -244,9 +245,8 @@ static void keep_usable(struct catalogue_update *update)
 		qsort(update->drafts, update->count, sizeof(*update->drafts), compare_drafts);
 	for (size_t i = 0; i < update->count; i++) {
 		const struct draft *draft = &update->drafts[i];
-		bool is_last = i + 1 == update->count || draft[1].instance.id != draft->instance.id;
 
-		if (is_last && !draft->is_left_out)
+		if (i + 1 == update->count || draft[1].instance.id != draft->instance.id)
 			update->drafts[kept++] = *draft;
 	}
 	update->count = kept;
@@ -313,6 +313,8 @@ static void fill(const struct catalogue_update *update, struct held *held)
 		/* Field by field: padding stays zero, and the block comparable. */
 		to->id = from->id;
 		to->family = from->family;
+		to->is_left_out = from->is_left_out;
+		held->usable_count += !from->is_left_out;
 		to->port = from->port;
 		to->tag_count = from->tag_count;
 		memcpy(to->bytes, from->bytes, sizeof(to->bytes));
@@ -349,7 +351,7 @@ struct held *catalogue_pack(struct catalogue_update *update)
 	struct held *held;
 	size_t byte_count;
 
-	keep_usable(update);
+	keep_last(update);
 	sizes = measure(update);
 	byte_count = sizeof(*held) + update->count * sizeof(held->at[0]) +
 		     sizes.tags * sizeof(uint32_t) + sizes.text;
@@ -387,43 +389,152 @@ static int commit_nothing(const struct catalogue_update *update, const struct zo
 	int rc = gone ? catalogue_remove_service(catalogue, gone) : 0;
 
 	catalogue_count(catalogue);
-	return rc < 0 ? rc : catalogue_publish_absent(catalogue, key, length, times);
+	return rc < 0 ? rc : catalogue_publish_absent(catalogue, key, length, 0, times);
+}
+
+int catalogue_replace(struct catalogue_update *update, struct service *service, bool *out_is_same)
+{
+	struct catalogue *catalogue = update->catalogue;
+	struct held *held = catalogue_pack(update), *old = service->held;
+
+	if (!held)
+		return -ENOMEM;
+	*out_is_same = old && old->byte_count == held->byte_count &&
+		       memcmp(old, held, held->byte_count) == 0;
+	catalogue->instance_count += held->usable_count;
+	catalogue->instance_count -= old ? old->usable_count : 0;
+	free(old);
+	service->held = held;
+	service->is_going = false;
+	return 0;
 }
 
 static int commit_instances(struct catalogue_update *update, uint64_t index,
 			    const struct zone_times *times)
 {
 	struct catalogue *catalogue = update->catalogue;
-	struct held *held = catalogue_pack(update);
-	struct service *service = NULL;
-	bool is_same;
+	struct service *service =
+		catalogue_find_service(catalogue, update->namespace, update->service);
+	bool is_new = !service, is_same = false;
+	int rc = -ENOMEM;
 
-	if (held)
+	if (is_new)
 		service = catalogue_make_service(catalogue, update->namespace, update->service);
-	if (!service) {
-		free(held);
-		return -ENOMEM;
+	if (service)
+		rc = catalogue_replace(update, service, &is_same);
+	if (rc < 0) {
+		if (service && is_new)
+			catalogue_remove_service(catalogue, service);
+		return rc;
 	}
-	is_same = service->held && service->held->byte_count == held->byte_count &&
-		  memcmp(service->held, held, held->byte_count) == 0;
-	catalogue->instance_count += held->count - (service->held ? service->held->count : 0u);
-	free(service->held);
-	service->held = held;
 	service->index = index;
+	service->event_index = 0; /* it is in there */
+	service->is_marked = false;
 	service->times = *times;
+	service->term = zone_term(catalogue->zone);
 	catalogue_count(catalogue);
 	return catalogue_publish_name(catalogue, service->name, !is_same);
+}
+
+/* Whether events count: else nothing is kept true by them, and replies may come from any server. */
+static bool is_live(const struct catalogue *catalogue, const struct zone_times *times)
+{
+	const struct zone *zone = catalogue->zone;
+
+	return times->fresh_until_ms == ZONE_LIVE ||
+	       zone_live_end(zone, zone_term(zone)) == ZONE_LIVE;
+}
+
+/*
+ * A reply that was under way while an event came does not know it. 1: what is held does, so only
+ * its times move. -EAGAIN: nothing does. 0: the reply is the newest word.
+ */
+static int judge_late(const struct catalogue_update *update, uint64_t index,
+		      const struct zone_times *times)
+{
+	struct catalogue *catalogue = update->catalogue;
+	struct service *service =
+		catalogue_find_service(catalogue, update->namespace, update->service);
+	char key[CATALOGUE_KEY_MAX];
+	size_t length;
+
+	if (!is_live(catalogue, times))
+		return 0;
+	if (!service) {
+		length = catalogue_key(update->namespace, update->service, key);
+		return update->has_seen && catalogue_absent_index(catalogue, key, length) > index
+			       ? -EAGAIN
+			       : 0;
+	}
+	if (service->event_index <= index)
+		return 0;
+	if (!service->held || service->is_marked || service->is_going)
+		return -EAGAIN;
+	service->times = *times;
+	service->term = zone_term(catalogue->zone);
+	return 1;
 }
 
 int catalogue_commit(struct catalogue_update *update, uint64_t index,
 		     const struct zone_times *times)
 {
-	int rc = 0;
+	int rc = update->has_name ? judge_late(update, index, times) : 0;
 
-	complain_over_limit(update);
-	if (update->has_name)
+	if (rc == 1) {
+		struct service *service = catalogue_find_service(
+			update->catalogue, update->namespace, update->service);
+
+		rc = catalogue_publish_name(update->catalogue, service->name, false);
+	} else if (rc == 0 && update->has_name) {
+		complain_over_limit(update);
 		rc = update->has_seen ? commit_instances(update, index, times)
 				      : commit_nothing(update, times);
+	}
 	catalogue_abandon(update);
 	return rc;
+}
+
+/* ---- one change at a time ---- */
+
+int catalogue_refill(struct catalogue_update *update, const struct held *held)
+{
+	const uint32_t *offsets = catalogue_tag_offsets(held);
+	const char *text = catalogue_text(held);
+
+	for (uint32_t i = 0; i < held->count; i++) {
+		const struct held_instance *from = &held->at[i];
+		struct draft draft = { .instance = *from, .sequence = i };
+		int rc = grow(update);
+
+		if (rc == 0 && from->host_at != CATALOGUE_NO_HOST)
+			rc = put_host(update, text + from->host_at, &draft.instance);
+		draft.instance.tags_at = (uint32_t)update->text.length;
+		for (uint16_t t = 0; rc == 0 && t < from->tag_count; t++) {
+			const char *tag = text + offsets[from->tags_at + t];
+
+			rc = put_text(update, tag, strlen(tag));
+		}
+		if (rc < 0)
+			return -ENOMEM;
+		update->drafts[update->count++] = draft;
+	}
+	return 0;
+}
+
+bool catalogue_take_out(struct catalogue_update *update, const struct json_instance *instance)
+{
+	uint64_t id = identify(update->catalogue, instance);
+
+	for (size_t i = 0; i < update->count; i++) {
+		if (update->drafts[i].instance.id != id)
+			continue;
+		update->drafts[i] = update->drafts[--update->count];
+		return true;
+	}
+	return false;
+}
+
+size_t catalogue_update_count(const struct catalogue_update *update)
+{
+	return update->count;
 }

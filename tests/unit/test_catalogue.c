@@ -119,6 +119,16 @@ static void names_are_folded_for_the_zone(void **state)
 	assert_string_equal(fake_text("redis.prod"), "LOADED 192.0.2.1:80");
 }
 
+static void instances_are_counted_down_too(void **state)
+{
+	(void)state;
+	LOAD("default", "web", 5, &early, { "a", "192.0.2.1", 80, NULL },
+	     { "b", "192.0.2.2", 80, NULL });
+	LOAD("default", "web", 6, &early, { "b", "192.0.2.2", 80, NULL });
+	assert_int_equal(catalogue_instance_count(catalogue), 1);
+	assert_int_equal(metric(METRIC_NOMAD_INSTANCES), 1);
+}
+
 static void abandoned_update_changes_nothing(void **state)
 {
 	struct catalogue_update *update;
@@ -525,6 +535,7 @@ int main(void)
 		TEST(committed_instances_are_published),
 		TEST(names_are_folded_for_the_zone),
 		TEST(abandoned_update_changes_nothing),
+		TEST(instances_are_counted_down_too),
 		TEST(unchanged_instances_only_move_the_times),
 		TEST(every_kind_of_change_is_published),
 		TEST(name_the_zone_forgot_is_published_again),
