@@ -25,6 +25,7 @@ enum verdict pipeline_walk(struct pipeline *p, struct query *query, uint64_t now
 			   struct answer *out)
 {
 	enum verdict verdict;
+	bool is_due = false;
 
 	switch (query->stage) {
 	case QUERY_AT_NOMAD:
@@ -34,13 +35,16 @@ enum verdict pipeline_walk(struct pipeline *p, struct query *query, uint64_t now
 		query->stage = QUERY_AT_CACHE;
 		/* fall through */
 	case QUERY_AT_CACHE:
-		verdict = cache_stage_ask(p->cache, query, now_ms, out);
+		verdict = cache_stage_ask(p->cache, query, now_ms, out, &is_due);
+		if (is_due)
+			pipeline_refresh(p, query, now_ms);
 		if (verdict != VERDICT_PASS)
 			return verdict;
 		query->stage = QUERY_AT_FORWARD;
 		/* fall through */
 	case QUERY_AT_FORWARD:
-		return forward_stage_ask(p->forward, query, now_ms, out);
+		verdict = forward_stage_ask(p->forward, query, now_ms, out);
+		return pipeline_soften(p, query, verdict, now_ms, out);
 	}
 	return VERDICT_PASS;
 }
@@ -50,7 +54,8 @@ static enum verdict wait_at_stage(struct pipeline *p, struct query *query, uint6
 				  struct answer *out)
 {
 	if (query->stage == QUERY_AT_FORWARD)
-		return forward_stage_wait(p->forward, query, now_ms, out);
+		return pipeline_soften(p, query, forward_stage_wait(p->forward, query, now_ms, out),
+				       now_ms, out);
 	return nomad_stage_wait(p->nomad, query, now_ms, out);
 }
 
@@ -125,7 +130,7 @@ enum verdict pipeline_park(struct pipeline *p, struct query *query, uint64_t now
 		metrics_add(p->doors.metrics, METRIC_QUERIES_OVER_LIMIT, 1);
 		hosts_free(query->hosts);
 		answer_fail(out, METRIC_STAGE_NONE, DNS_EDE_OTHER, "too many queries are waiting");
-		return VERDICT_FAILED;
+		return pipeline_soften(p, query, VERDICT_FAILED, now_ms, out);
 	}
 	if (query_count(p->table) == 1)
 		pipeline_start_ticking(p);

@@ -55,6 +55,8 @@ static const struct metric_row METRIC_ROWS[] = {
 	  "Questions not found in the cache." },
 	{ METRIC_CACHE_EVICTIONS, ROW_COUNTER, "cache_evictions_total", NULL,
 	  "Cache entries removed to make room." },
+	{ METRIC_CACHE_PREFETCHES, ROW_COUNTER, "cache_prefetches_total", NULL,
+	  "Cache entries asked for anew before they expired." },
 	{ METRIC_CACHE_ENTRIES_SUCCESS, ROW_GAUGE, "cache_entries", "type=\"success\"",
 	  "Entries in the cache." },
 	{ METRIC_CACHE_ENTRIES_DENIAL, ROW_GAUGE, "cache_entries", "type=\"denial\"", NULL },

@@ -156,24 +156,35 @@ static void touch(struct cache *cache, struct node *node)
 	}
 }
 
-const struct cache_entry *cache_find(struct cache *cache, const struct cache_key *key,
-				     uint64_t now_ms, uint64_t accept_stale_ms)
+static struct node *find_node(struct cache *cache, const struct cache_key *key)
 {
 	uint8_t bytes[KEY_FIXED_BYTES + DNS_NAME_MAX];
 	size_t length;
-	struct node *node;
 
 	if (cache->bucket_count == 0)
 		return NULL;
 	length = write_key(key, bytes);
-	node = *find_link(cache, hash_bytes(&cache->secret, bytes, length), bytes, length);
+	return *find_link(cache, hash_bytes(&cache->secret, bytes, length), bytes, length);
+}
+
+struct cache_entry *cache_peek(struct cache *cache, const struct cache_key *key)
+{
+	struct node *node = find_node(cache, key);
+
+	return node ? &node->entry : NULL;
+}
+
+struct cache_entry *cache_find(struct cache *cache, const struct cache_key *key, uint64_t now_ms,
+			       uint64_t accept_stale_ms)
+{
+	struct node *node = find_node(cache, key);
+
 	if (!node)
 		return NULL;
-	if (now_ms >= node->entry.expires_ms) {
-		bool is_usable = now_ms - node->entry.expires_ms < accept_stale_ms;
-
-		return is_usable ? &node->entry : NULL;
-	}
+	if (now_ms >= node->entry.expires_ms && now_ms - node->entry.expires_ms >= accept_stale_ms)
+		return NULL;
+	if (node->entry.hit_count < UINT32_MAX)
+		node->entry.hit_count++;
 	touch(cache, node);
 	return &node->entry;
 }

@@ -28,7 +28,11 @@ struct cache_entry {
 	const struct image *image;
 	uint64_t stored_ms;
 	uint64_t expires_ms;
+	uint32_t hit_count; /* found since it was stored, this time included */
 	bool is_negative;
+	/* Two marks for whoever refreshes the entry; they are theirs to set, and gone with it. */
+	bool is_refreshing; /* asked for anew already */
+	uint64_t retry_ms;  /* not to be asked for anew before that; 0: at any time */
 };
 
 struct cache_counts { /* since the last cache_take_counts; entries and bytes are what is held now */
@@ -42,12 +46,15 @@ struct cache *cache_new(size_t limit_bytes);
 void cache_free(struct cache *cache);
 
 /*
- * The entry of this key if it has not expired, or, with `accept_stale`, one that expired no longer
- * than that many ms ago. NULL: a miss. Borrowed until the next cache_put, cache_flush or
- * cache_free.
+ * The entry of this key if it has not expired, or, with `accept_stale_ms`, one that expired less
+ * than that many ms ago (RFC 8767). NULL: a miss. Borrowed until the next cache_put, cache_flush or
+ * cache_free; nothing but its marks may be changed.
  */
-const struct cache_entry *cache_find(struct cache *cache, const struct cache_key *key,
-				     uint64_t now_ms, uint64_t accept_stale_ms);
+struct cache_entry *cache_find(struct cache *cache, const struct cache_key *key, uint64_t now_ms,
+			       uint64_t accept_stale_ms);
+
+/* The same, however old, without counting as a question for it. */
+struct cache_entry *cache_peek(struct cache *cache, const struct cache_key *key);
 
 /* Takes `image` over and keeps it for ttl_s. Replaces an entry of the same key. 0, or
  * -ENOMEM/-EFBIG (then `image` stays the caller's). */

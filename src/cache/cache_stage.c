@@ -6,11 +6,18 @@
 #include "base/metrics.h"
 #include "config/config.h"
 
+#define STALE_TTL_S 30		  /* RFC 8767 §4 */
+#define RETRY_AFTER_MS 30000	  /* RFC 8767 §5 */
+#define PREFETCH_SHARE 10	  /* the last tenth of a life */
+#define PREFETCH_TTL_MIN_MS 10000 /* below, a refresh comes no cheaper than a miss */
+#define PREFETCH_HITS_MIN 2	  /* the one that finds it due included */
+
 struct cache_stage {
 	struct cache *cache;
 	struct metrics *metrics;
 	uint64_t size_bytes;
 	uint32_t max_ttl_s, min_ttl_s;
+	uint64_t stale_ms;   /* how long an entry outlives its TTL; 0: not at all */
 	struct image *loose; /* the reply just brought, when the cache did not take it */
 };
 
@@ -21,6 +28,7 @@ static size_t clamp_size(uint64_t size_bytes)
 
 static void read_caps(struct cache_stage *stage, const struct config *config)
 {
+	stage->stale_ms = config->serve_stale_ms;
 	stage->max_ttl_s = config->cache_max_ttl_s;
 	stage->min_ttl_s = config->cache_min_ttl_s;
 }
@@ -89,18 +97,8 @@ static struct cache_key make_key(const struct question *question)
 	};
 }
 
-enum verdict cache_stage_ask(struct cache_stage *stage, const struct query *query, uint64_t now_ms,
-			     struct answer *out)
+static enum verdict answer_with(const struct cache_entry *entry, struct answer *out)
 {
-	struct cache_key key = make_key(&query->question);
-	const struct cache_entry *entry = cache_find(stage->cache, &key, now_ms, 0);
-
-	if (!entry) {
-		metrics_add(stage->metrics, METRIC_CACHE_MISSES, 1);
-		return VERDICT_PASS;
-	}
-	metrics_add(stage->metrics,
-		    entry->is_negative ? METRIC_CACHE_HITS_DENIAL : METRIC_CACHE_HITS_SUCCESS, 1);
 	answer_init(out);
 	out->stage = METRIC_STAGE_CACHE;
 	out->rcode = entry->image->rcode;
@@ -108,10 +106,96 @@ enum verdict cache_stage_ask(struct cache_stage *stage, const struct query *quer
 	out->ede_text = image_ede_text(entry->image);
 	out->image = entry->image;
 	out->is_authentic = entry->image->flags & DNS_FLAG_AD;
+	return VERDICT_ANSWERED;
+}
+
+static enum verdict answer_fresh(const struct cache_entry *entry, uint64_t now_ms,
+				 struct answer *out)
+{
+	answer_with(entry, out);
 	out->age_s = (uint32_t)((now_ms - entry->stored_ms) / 1000);
 	/* Nothing in the answer outlives the entry, whatever TTL the record next to it had. */
 	out->ttl_max_s = (uint32_t)((entry->expires_ms - now_ms + 999) / 1000);
 	return VERDICT_ANSWERED;
+}
+
+/* What has expired vouches for nothing: AD is gone. */
+static enum verdict answer_stale(const struct cache_entry *entry, struct answer *out)
+{
+	answer_with(entry, out);
+	out->is_stale = true;
+	out->is_authentic = false;
+	out->ttl_all_s = STALE_TTL_S;
+	out->ede_text = NULL;
+	out->ede =
+		entry->image->rcode == DNS_NXDOMAIN ? DNS_EDE_STALE_NXDOMAIN : DNS_EDE_STALE_ANSWER;
+	return VERDICT_ANSWERED;
+}
+
+static bool is_due(const struct cache_entry *entry, uint64_t now_ms)
+{
+	uint64_t life_ms = entry->expires_ms - entry->stored_ms;
+
+	return !entry->is_refreshing && entry->hit_count >= PREFETCH_HITS_MIN &&
+	       life_ms >= PREFETCH_TTL_MIN_MS && now_ms >= entry->retry_ms &&
+	       entry->expires_ms - now_ms <= life_ms / PREFETCH_SHARE;
+}
+
+enum verdict cache_stage_ask(struct cache_stage *stage, const struct query *query, uint64_t now_ms,
+			     struct answer *out, bool *out_is_due)
+{
+	struct cache_key key = make_key(&query->question);
+	struct cache_entry *entry = cache_find(stage->cache, &key, now_ms, stage->stale_ms);
+
+	if (!entry || (now_ms >= entry->expires_ms && now_ms >= entry->retry_ms)) {
+		metrics_add(stage->metrics, METRIC_CACHE_MISSES, 1);
+		return VERDICT_PASS;
+	}
+	metrics_add(stage->metrics,
+		    entry->is_negative ? METRIC_CACHE_HITS_DENIAL : METRIC_CACHE_HITS_SUCCESS, 1);
+	if (now_ms >= entry->expires_ms)
+		return answer_stale(entry, out);
+	if (is_due(entry, now_ms))
+		*out_is_due = entry->is_refreshing = true;
+	return answer_fresh(entry, now_ms, out);
+}
+
+enum verdict cache_stage_ask_stale(struct cache_stage *stage, const struct query *query,
+				   uint64_t now_ms, uint64_t retry_ms, struct answer *out)
+{
+	struct cache_key key = make_key(&query->question);
+	struct cache_entry *entry = cache_peek(stage->cache, &key);
+
+	if (!entry || now_ms >= entry->expires_ms + stage->stale_ms)
+		return VERDICT_PASS;
+	if (now_ms < entry->expires_ms)
+		return answer_fresh(entry, now_ms, out);
+	if (entry->retry_ms < retry_ms)
+		entry->retry_ms = retry_ms;
+	return answer_stale(entry, out);
+}
+
+void cache_stage_note_failure(struct cache_stage *stage, const struct question *question,
+			      uint64_t now_ms)
+{
+	struct cache_key key = make_key(question);
+	struct cache_entry *entry = cache_peek(stage->cache, &key);
+
+	if (entry)
+		entry->retry_ms = now_ms + RETRY_AFTER_MS;
+}
+
+bool cache_stage_is_answer(const struct image *image)
+{
+	return image->rcode == DNS_NOERROR || image->rcode == DNS_NXDOMAIN;
+}
+
+size_t cache_stage_flush(struct cache_stage *stage, const uint8_t *name, size_t length)
+{
+	size_t dropped = cache_flush(stage->cache, name, length, true);
+
+	publish_counts(stage);
+	return dropped;
 }
 
 /* How long a reply may be kept, 0: not at all. RFC 2181 §8, RFC 2308 §5. */
@@ -120,7 +204,7 @@ static uint32_t choose_ttl(const struct cache_stage *stage, const struct reply *
 	const struct image *image = reply->image;
 	uint32_t ttl_s;
 
-	if (image->rcode != DNS_NOERROR && image->rcode != DNS_NXDOMAIN)
+	if (!cache_stage_is_answer(image))
 		return 0;
 	ttl_s = reply->is_negative ? reply->negative_ttl : reply->positive_ttl;
 	if (reply->is_negative && image->answer_count > 0)

@@ -1,5 +1,12 @@
-/* The second stage: answers what the cache holds, with aged TTLs, and keeps what the third stage
- * brings. Reads no socket. */
+/*
+ * The second stage: answers what the cache holds, with aged TTLs, and keeps what the third stage
+ * brings. Reads no socket.
+ *
+ * What has expired is still good for an answer while nothing fresh is to be had (RFC 8767): the
+ * pipeline says when. An NXDOMAIN is no word about the names below it (RFC 8020 §3 leaves that to
+ * the resolver): servers that deny empty non-terminals exist, the upstream knows them better, and a
+ * flood of random names below one is stopped by eviction, not by guessing.
+ */
 #pragma once
 
 #include "cache/cache.h"
@@ -15,9 +22,28 @@ struct cache_stage *cache_stage_new(const struct config *config, struct metrics 
 void cache_stage_free(struct cache_stage *stage);
 void cache_stage_configure(struct cache_stage *stage, const struct config *config);
 
-/* ANSWERED from the cache, or PASS. Never waits. */
+/*
+ * ANSWERED from the cache, or PASS. Never waits. An expired entry whose refresh failed lately
+ * answers too, stale (RFC 8767 §5: not to be tried again for 30 s). `*out_is_due` becomes true,
+ * once in an entry's life, when it is popular and about to expire: worth being asked for again now.
+ */
 enum verdict cache_stage_ask(struct cache_stage *stage, const struct query *query, uint64_t now_ms,
-			     struct answer *out);
+			     struct answer *out, bool *out_is_due);
+
+/* Nothing fresh is to be had, or not in time: ANSWERED with what has expired, within `serve-stale`,
+ * or PASS. Until `retry_ms` everybody else gets it at once. */
+enum verdict cache_stage_ask_stale(struct cache_stage *stage, const struct query *query,
+				   uint64_t now_ms, uint64_t retry_ms, struct answer *out);
+
+/* Whether a reply is an answer, and no failure to be bridged by a stale one (RFC 8767 §4). */
+bool cache_stage_is_answer(const struct image *image);
+
+/* The question was asked upstream and got no answer. */
+void cache_stage_note_failure(struct cache_stage *stage, const struct question *question,
+			      uint64_t now_ms);
+
+/* Forgets a folded name and all below it. How many entries. */
+size_t cache_stage_flush(struct cache_stage *stage, const uint8_t *name, size_t length);
 
 /*
  * Keeps a reply by RFC 2181/2308 and the configured caps; takes reply->image over in every case and

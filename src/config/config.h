@@ -87,6 +87,7 @@ struct config {
 	uint64_t forward_timeout_ms;
 	uint64_t cache_size_bytes; /* per worker; 0: off */
 	uint32_t cache_max_ttl_s, cache_min_ttl_s;
+	uint64_t serve_stale_ms; /* how long a forwarded answer outlives its TTL; 0: not at all */
 
 	bool hide_version;
 	char *server_id; /* "" : none */

@@ -40,6 +40,7 @@ struct answer {
 	bool no_recursion;  /* RA clear: forward=none */
 	uint32_t age_s;	    /* subtracted from every TTL; none falls below 1 unless it was 0 */
 	uint32_t ttl_max_s; /* ceiling for every TTL; UINT32_MAX: none */
+	uint32_t ttl_all_s; /* every TTL is this one; 0: they are what they are */
 	const struct image *image; /* records; NULL: none */
 	const uint16_t *picks; /* indexes of the ANSWER records; NULL: the image whole, sections as
 				  counted */

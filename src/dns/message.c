@@ -32,6 +32,8 @@ struct writer {
 
 static uint32_t adjust_ttl(const struct answer *answer, uint32_t ttl)
 {
+	if (answer->ttl_all_s)
+		return answer->ttl_all_s;
 	if (answer->is_stale) { /* RFC 8767 §4: greater than 0 */
 		ttl = min_u32(ttl, answer->ttl_max_s);
 		return ttl ? ttl : 1;

@@ -51,6 +51,8 @@ static uint32_t ttl_of(const struct answer *answer, uint32_t ttl_s, uint32_t ttl
 {
 	if (!answer->is_stale && ttl_s)
 		ttl_s = ttl_s > answer->age_s ? ttl_s - answer->age_s : 1;
+	if (answer->ttl_all_s)
+		ttl_s = answer->ttl_all_s;
 	ttl_s = min_u32(ttl_s, answer->ttl_max_s);
 	if (answer->is_stale && ttl_s == 0)
 		ttl_s = 1; /* RFC 8767 §4 */

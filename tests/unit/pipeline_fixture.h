@@ -24,6 +24,8 @@ struct nomad_stage {
 
 struct cache_stage {
 	struct image *kept;
+	uint64_t retry_ms;
+	unsigned failure_count;
 };
 
 struct forward_stage {
@@ -199,11 +201,48 @@ void cache_stage_configure(struct cache_stage *stage, const struct config *confi
 }
 
 enum verdict cache_stage_ask(struct cache_stage *stage, const struct query *query, uint64_t now_ms,
-			     struct answer *out)
+			     struct answer *out, bool *out_is_due)
 {
 	(void)stage, (void)now_ms;
 	leave_trace('C');
-	return is_order(query, "hit") ? say_address(out, METRIC_STAGE_CACHE) : VERDICT_PASS;
+	if (is_order(query, "due"))
+		*out_is_due = true;
+	return is_order(query, "hit") || is_order(query, "due")
+		       ? say_address(out, METRIC_STAGE_CACHE)
+		       : VERDICT_PASS;
+}
+
+/* "old…": there is something expired. */
+enum verdict cache_stage_ask_stale(struct cache_stage *stage, const struct query *query,
+				   uint64_t now_ms, uint64_t retry_ms, struct answer *out)
+{
+	(void)now_ms;
+	stage->retry_ms = retry_ms;
+	if (memcmp(query->question.folded + 1, "old", 3) != 0)
+		return VERDICT_PASS;
+	say_address(out, METRIC_STAGE_CACHE);
+	out->is_stale = true;
+	out->ttl_all_s = 30;
+	out->ede = DNS_EDE_STALE_ANSWER;
+	return VERDICT_ANSWERED;
+}
+
+bool cache_stage_is_answer(const struct image *image)
+{
+	return image->rcode == DNS_NOERROR || image->rcode == DNS_NXDOMAIN;
+}
+
+void cache_stage_note_failure(struct cache_stage *stage, const struct question *question,
+			      uint64_t now_ms)
+{
+	(void)question, (void)now_ms;
+	stage->failure_count++;
+}
+
+size_t cache_stage_flush(struct cache_stage *stage, const uint8_t *name, size_t length)
+{
+	(void)stage, (void)name;
+	return length;
 }
 
 const struct image *cache_stage_keep(struct cache_stage *stage, const struct question *question,
@@ -262,7 +301,7 @@ enum verdict forward_stage_ask(struct forward_stage *stage, struct query *query,
 {
 	(void)stage, (void)now_ms;
 	leave_trace('F');
-	if (is_order(query, "down"))
+	if (is_order(query, "down") || is_order(query, "oldfail"))
 		return say_fail(out, METRIC_STAGE_FORWARD);
 	if (!is_order(query, "refused"))
 		return VERDICT_PENDING;
@@ -278,7 +317,7 @@ enum verdict forward_stage_wait(struct forward_stage *stage, struct query *query
 	(void)now_ms;
 	assert_true(query->id != 0);
 	assert_int_equal(query->stage, QUERY_AT_FORWARD);
-	if (is_order(query, "ceiling"))
+	if (is_order(query, "ceiling") || is_order(query, "oldceiling"))
 		return say_fail(out, METRIC_STAGE_FORWARD);
 	list_append(&stage->waiting, &query->by_cause);
 	return VERDICT_PENDING;
@@ -389,6 +428,7 @@ static inline int set_up(void **state)
 	memset(&metrics, 0, sizeof(metrics));
 	memset(trace, 0, sizeof(trace));
 	host_count = closed_count = sent_count = 0;
+	cache.failure_count = 0;
 	assert_int_equal(uv_loop_init(&loop), 0);
 	uv_timer_init(&loop, &guard);
 	pipeline = pipeline_open(&doors, &config);

@@ -318,12 +318,90 @@ static void counts_tell_denials_from_successes(void **state)
 	cache_free(cache);
 }
 
+static void peeking_is_no_question(void **state)
+{
+	struct cache *cache = cache_new(LIMIT);
+	struct name name = named("www.example");
+	struct cache_key key = key_of(&name, DNS_TYPE_A, 0);
+
+	(void)state;
+	assert_null(cache_peek(cache, &key));
+	assert_int_equal(put(cache, "www.example", 1, 1, 0), 0);
+	assert_int_equal(cache_peek(cache, &key)->hit_count, 0);
+	assert_int_equal(cache_find(cache, &key, 0, 0)->hit_count, 1);
+	assert_int_equal(cache_find(cache, &key, 1500, 1000)->hit_count, 2);
+	assert_int_equal(cache_peek(cache, &key)->hit_count, 2);
+	cache_free(cache);
+}
+
+#define HOT_NAMES 1000
+#define COLD_NAMES 1000000
+#define COLD_PER_HOT 10 /* questions of the flood between two honest ones */
+#define HOT_TTL_S 60
+
+/* Asks for a hot name, fetching it if it is not there. Whether it was there. */
+static bool ask_hot(struct cache *cache, unsigned number, uint64_t now_ms)
+{
+	char text[64];
+	struct name name;
+	struct cache_key key;
+
+	snprintf(text, sizeof(text), "hot-%u.example", number);
+	name = named(text);
+	key = key_of(&name, DNS_TYPE_A, 0);
+	if (cache_find(cache, &key, now_ms, 0))
+		return true;
+	assert_int_equal(put(cache, text, 1, HOT_TTL_S, now_ms), 0);
+	return false;
+}
+
+/* Hits in 1,000 of the questions for hot names, with or without a million names asked for once. */
+static double hot_hits(bool with_flood)
+{
+	struct cache *cache = cache_new(LIMIT);
+	unsigned hits = 0, asked = 0;
+	char text[64];
+
+	assert_non_null(cache);
+	for (unsigned i = 0; i < 2 * HOT_NAMES; i++) /* fetched, then asked for once more: hot */
+		(void)ask_hot(cache, i % HOT_NAMES, 0);
+	for (unsigned i = 0; i < COLD_NAMES; i++) {
+		uint64_t now_ms = i;
+
+		if (i % COLD_PER_HOT == 0) {
+			hits += ask_hot(cache, asked % HOT_NAMES, now_ms);
+			asked++;
+		}
+		if (!with_flood)
+			continue;
+		snprintf(text, sizeof(text), "%08x.flood.example", i * 2654435761u);
+		assert_int_equal(put(cache, text, 2, 3600, now_ms), 0);
+		if (i % 4096 == 0)
+			assert_true(cache_take_counts(cache).bytes <= LIMIT);
+	}
+	assert_true(cache_take_counts(cache).bytes <= LIMIT);
+	cache_free(cache);
+	return 1000.0 * hits / asked;
+}
+
+static void a_million_names_asked_for_once_leave_the_hot_ones_alone(void **state)
+{
+	double quiet = hot_hits(false), flooded = hot_hits(true);
+
+	(void)state;
+	print_message("hot hits per 1,000: %.1f without the flood, %.1f with it\n", quiet, flooded);
+	assert_true(quiet > 500);
+	assert_true(flooded > quiet - 10);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_was_put_is_found),
 		cmocka_unit_test(expired_entry_is_a_miss),
 		cmocka_unit_test(stale_entry_is_found_when_accepted),
+		cmocka_unit_test(peeking_is_no_question),
+		cmocka_unit_test(a_million_names_asked_for_once_leave_the_hot_ones_alone),
 		cmocka_unit_test(answers_differ_by_type_class_and_flags),
 		cmocka_unit_test(newer_answer_replaces_the_older),
 		cmocka_unit_test(memory_stays_within_the_limit),

@@ -28,6 +28,15 @@ static struct cache_stage *stage_of(uint32_t min_ttl_s, uint32_t max_ttl_s)
 	return cache_stage_new(&config, &metrics);
 }
 
+static bool was_due;
+
+static enum verdict ask(struct cache_stage *stage, const struct query *query, uint64_t now_ms,
+			struct answer *out)
+{
+	was_due = false;
+	return cache_stage_ask(stage, query, now_ms, out, &was_due);
+}
+
 static struct query ask_for(const char *text, uint16_t type)
 {
 	struct query query = { .question = { .type = type, .qclass = DNS_CLASS_IN } };
@@ -70,9 +79,9 @@ static void kept_reply_is_a_hit_with_its_age(void **state)
 	struct answer answer;
 
 	(void)state;
-	assert_int_equal(cache_stage_ask(stage, &query, 0, &answer), VERDICT_PASS);
+	assert_int_equal(ask(stage, &query, 0, &answer), VERDICT_PASS);
 	keep(stage, &query, reply_of(DNS_NOERROR, 300, 0, false), 1000);
-	assert_int_equal(cache_stage_ask(stage, &other_case, 11500, &answer), VERDICT_ANSWERED);
+	assert_int_equal(ask(stage, &other_case, 11500, &answer), VERDICT_ANSWERED);
 	assert_int_equal(answer.stage, METRIC_STAGE_CACHE);
 	assert_int_equal(answer.rcode, DNS_NOERROR);
 	assert_int_equal(answer.age_s, 10);
@@ -91,12 +100,12 @@ static void hits_and_misses_are_counted(void **state)
 	struct answer answer;
 
 	(void)state;
-	cache_stage_ask(stage, &query, 0, &answer);
+	ask(stage, &query, 0, &answer);
 	keep(stage, &query, reply_of(DNS_NOERROR, 300, 0, false), 0);
 	keep(stage, &none, reply_of(DNS_NXDOMAIN, 0, 60, true), 0);
-	cache_stage_ask(stage, &query, 0, &answer);
-	cache_stage_ask(stage, &query, 0, &answer);
-	cache_stage_ask(stage, &none, 0, &answer);
+	ask(stage, &query, 0, &answer);
+	ask(stage, &query, 0, &answer);
+	ask(stage, &none, 0, &answer);
 	assert_int_equal(metrics.value[METRIC_CACHE_MISSES], 1);
 	assert_int_equal(metrics.value[METRIC_CACHE_HITS_SUCCESS], 2);
 	assert_int_equal(metrics.value[METRIC_CACHE_HITS_DENIAL], 1);
@@ -112,7 +121,7 @@ static bool is_kept(struct cache_stage *stage, struct reply reply, uint64_t unti
 	struct answer answer;
 
 	keep(stage, &query, reply, 0);
-	return cache_stage_ask(stage, &query, until_ms, &answer) == VERDICT_ANSWERED;
+	return ask(stage, &query, until_ms, &answer) == VERDICT_ANSWERED;
 }
 
 static void ttl_0_is_not_kept(void **state)
@@ -180,7 +189,7 @@ static void no_ttl_in_a_hit_outlives_the_entry(void **state)
 
 	(void)state;
 	keep(stage, &query, reply_of(DNS_NOERROR, 86400, 0, false), 0);
-	cache_stage_ask(stage, &query, 99500, &answer);
+	ask(stage, &query, 99500, &answer);
 	assert_int_equal(answer.ttl_max_s, 1);
 	cache_stage_free(stage);
 }
@@ -204,12 +213,12 @@ static void answers_differ_by_do_and_cd(void **state)
 	(void)state;
 	query.question.has_do = true;
 	keep(stage, &query, reply_of(DNS_NOERROR, 60, 0, false), 0);
-	assert_int_equal(cache_stage_ask(stage, &query, 0, &answer), VERDICT_ANSWERED);
+	assert_int_equal(ask(stage, &query, 0, &answer), VERDICT_ANSWERED);
 	query.question.flags = DNS_FLAG_CD;
-	assert_int_equal(cache_stage_ask(stage, &query, 0, &answer), VERDICT_PASS);
+	assert_int_equal(ask(stage, &query, 0, &answer), VERDICT_PASS);
 	query.question.has_do = false;
 	query.question.flags = 0;
-	assert_int_equal(cache_stage_ask(stage, &query, 0, &answer), VERDICT_PASS);
+	assert_int_equal(ask(stage, &query, 0, &answer), VERDICT_PASS);
 	cache_stage_free(stage);
 }
 
@@ -224,7 +233,7 @@ static void authentic_data_and_ede_come_back(void **state)
 	reply.image->flags = DNS_FLAG_AD;
 	reply.image->ede = 4;
 	keep(stage, &query, reply, 0);
-	cache_stage_ask(stage, &query, 0, &answer);
+	ask(stage, &query, 0, &answer);
 	assert_true(answer.is_authentic);
 	assert_int_equal(answer.ede, 4);
 	cache_stage_free(stage);
@@ -255,12 +264,215 @@ static void cache_of_another_size_begins_empty(void **state)
 	(void)state;
 	keep(stage, &query, reply_of(DNS_NOERROR, 60, 0, false), 0);
 	cache_stage_configure(stage, &config);
-	assert_int_equal(cache_stage_ask(stage, &query, 0, &answer), VERDICT_ANSWERED);
+	assert_int_equal(ask(stage, &query, 0, &answer), VERDICT_ANSWERED);
 	config.cache_size_bytes = 0;
 	cache_stage_configure(stage, &config);
-	assert_int_equal(cache_stage_ask(stage, &query, 0, &answer), VERDICT_PASS);
+	assert_int_equal(ask(stage, &query, 0, &answer), VERDICT_PASS);
 	assert_int_equal(metrics.value[METRIC_CACHE_BYTES], 0);
 	assert_false(is_kept(stage, reply_of(DNS_NOERROR, 60, 0, false), 0));
+	cache_stage_free(stage);
+}
+
+/* ---- growing old ---- */
+
+static struct cache_stage *stale_stage(void)
+{
+	struct config config = config_of(1 << 20, 0, 3600);
+
+	memset(&metrics, 0, sizeof(metrics));
+	config.serve_stale_ms = 60000;
+	return cache_stage_new(&config, &metrics);
+}
+
+static void expired_entry_answers_when_nothing_fresh_is_to_be_had(void **state)
+{
+	struct cache_stage *stage = stale_stage();
+	struct query query = ask_for("www.example", DNS_TYPE_A);
+	struct reply reply = reply_of(DNS_NOERROR, 10, 0, false);
+	struct answer answer;
+
+	(void)state;
+	reply.image->flags = DNS_FLAG_AD;
+	keep(stage, &query, reply, 0);
+	assert_int_equal(ask(stage, &query, 10000, &answer), VERDICT_PASS);
+	assert_int_equal(cache_stage_ask_stale(stage, &query, 10000, 0, &answer), VERDICT_ANSWERED);
+	assert_true(answer.is_stale);
+	assert_false(answer.is_authentic);
+	assert_int_equal(answer.stage, METRIC_STAGE_CACHE);
+	assert_int_equal(answer.ttl_all_s, 30);
+	assert_int_equal(answer.ede, DNS_EDE_STALE_ANSWER);
+	cache_stage_free(stage);
+}
+
+static void stale_nxdomain_says_so(void **state)
+{
+	struct cache_stage *stage = stale_stage();
+	struct query query = ask_for("www.example", DNS_TYPE_A);
+	struct answer answer;
+
+	(void)state;
+	keep(stage, &query, reply_of(DNS_NXDOMAIN, 0, 10, true), 0);
+	assert_int_equal(cache_stage_ask_stale(stage, &query, 10000, 0, &answer), VERDICT_ANSWERED);
+	assert_int_equal(answer.rcode, DNS_NXDOMAIN);
+	assert_int_equal(answer.ede, DNS_EDE_STALE_NXDOMAIN);
+	cache_stage_free(stage);
+}
+
+static void entry_is_gone_when_serve_stale_is_over(void **state)
+{
+	struct cache_stage *stage = stale_stage();
+	struct query query = ask_for("www.example", DNS_TYPE_A);
+	struct answer answer;
+
+	(void)state;
+	keep(stage, &query, reply_of(DNS_NOERROR, 10, 0, false), 0);
+	assert_int_equal(cache_stage_ask_stale(stage, &query, 69999, 0, &answer), VERDICT_ANSWERED);
+	assert_int_equal(cache_stage_ask_stale(stage, &query, 70000, 0, &answer), VERDICT_PASS);
+	cache_stage_free(stage);
+}
+
+static void without_serve_stale_nothing_expired_answers(void **state)
+{
+	struct cache_stage *stage = stage_of(0, 3600);
+	struct query query = ask_for("www.example", DNS_TYPE_A);
+	struct answer answer;
+
+	(void)state;
+	keep(stage, &query, reply_of(DNS_NOERROR, 10, 0, false), 0);
+	cache_stage_note_failure(stage, &query.question, 10000);
+	assert_int_equal(cache_stage_ask_stale(stage, &query, 10000, 0, &answer), VERDICT_PASS);
+	assert_int_equal(ask(stage, &query, 10000, &answer), VERDICT_PASS);
+	cache_stage_free(stage);
+}
+
+static void failed_refresh_is_not_tried_again_for_30_s(void **state)
+{
+	struct cache_stage *stage = stale_stage();
+	struct query query = ask_for("www.example", DNS_TYPE_A);
+	struct answer answer;
+
+	(void)state;
+	keep(stage, &query, reply_of(DNS_NOERROR, 10, 0, false), 0);
+	cache_stage_note_failure(stage, &query.question, 11000);
+	assert_int_equal(ask(stage, &query, 40999, &answer), VERDICT_ANSWERED);
+	assert_true(answer.is_stale);
+	assert_int_equal(ask(stage, &query, 41000, &answer), VERDICT_PASS);
+	cache_stage_free(stage);
+}
+
+static void others_are_answered_at_once_while_a_refresh_is_late(void **state)
+{
+	struct cache_stage *stage = stale_stage();
+	struct query query = ask_for("www.example", DNS_TYPE_A);
+	struct answer answer;
+
+	(void)state;
+	keep(stage, &query, reply_of(DNS_NOERROR, 10, 0, false), 0);
+	cache_stage_ask_stale(stage, &query, 12000, 14000, &answer);
+	assert_int_equal(ask(stage, &query, 13999, &answer), VERDICT_ANSWERED);
+	assert_int_equal(ask(stage, &query, 14000, &answer), VERDICT_PASS);
+	cache_stage_free(stage);
+}
+
+static void fresh_answer_replaces_a_stale_one_at_once(void **state)
+{
+	struct cache_stage *stage = stale_stage();
+	struct query query = ask_for("www.example", DNS_TYPE_A);
+	struct answer answer;
+
+	(void)state;
+	keep(stage, &query, reply_of(DNS_NOERROR, 10, 0, false), 0);
+	cache_stage_note_failure(stage, &query.question, 11000);
+	keep(stage, &query, reply_of(DNS_NXDOMAIN, 0, 10, true), 12000);
+	assert_int_equal(ask(stage, &query, 12000, &answer), VERDICT_ANSWERED);
+	assert_false(answer.is_stale);
+	assert_int_equal(answer.rcode, DNS_NXDOMAIN);
+	cache_stage_free(stage);
+}
+
+static void what_came_meanwhile_is_not_called_stale(void **state)
+{
+	struct cache_stage *stage = stale_stage();
+	struct query query = ask_for("www.example", DNS_TYPE_A);
+	struct answer answer;
+
+	(void)state;
+	keep(stage, &query, reply_of(DNS_NOERROR, 10, 0, false), 0);
+	assert_int_equal(cache_stage_ask_stale(stage, &query, 4000, 0, &answer), VERDICT_ANSWERED);
+	assert_false(answer.is_stale);
+	assert_int_equal(answer.age_s, 4);
+	cache_stage_free(stage);
+}
+
+static void popular_entry_is_due_once_in_the_last_tenth_of_its_life(void **state)
+{
+	struct cache_stage *stage = stale_stage();
+	struct query query = ask_for("www.example", DNS_TYPE_A);
+	struct answer answer;
+
+	(void)state;
+	keep(stage, &query, reply_of(DNS_NOERROR, 10, 0, false), 0);
+	ask(stage, &query, 8999, &answer);
+	assert_false(was_due);
+	ask(stage, &query, 9000, &answer);
+	assert_true(was_due);
+	ask(stage, &query, 9001, &answer);
+	assert_false(was_due);
+	keep(stage, &query, reply_of(DNS_NOERROR, 10, 0, false), 9500);
+	ask(stage, &query, 18600, &answer);
+	assert_false(was_due);
+	ask(stage, &query, 18601, &answer);
+	assert_true(was_due);
+	cache_stage_free(stage);
+}
+
+static void entry_that_nobody_asks_for_is_not_due(void **state)
+{
+	struct cache_stage *stage = stale_stage();
+	struct query query = ask_for("www.example", DNS_TYPE_A);
+	struct answer answer;
+
+	(void)state;
+	keep(stage, &query, reply_of(DNS_NOERROR, 10, 0, false), 0);
+	ask(stage, &query, 9500, &answer);
+	assert_false(was_due);
+	cache_stage_free(stage);
+}
+
+static void short_lived_entry_is_not_due(void **state)
+{
+	struct cache_stage *stage = stale_stage();
+	struct query query = ask_for("www.example", DNS_TYPE_A);
+	struct answer answer;
+
+	(void)state;
+	keep(stage, &query, reply_of(DNS_NOERROR, 9, 0, false), 0);
+	for (int i = 0; i < 10; i++) {
+		ask(stage, &query, 8900, &answer);
+		assert_false(was_due);
+	}
+	cache_stage_free(stage);
+}
+
+static void flush_forgets_a_name_and_what_is_below(void **state)
+{
+	struct cache_stage *stage = stale_stage();
+	struct query www = ask_for("www.example", DNS_TYPE_A);
+	struct query other = ask_for("www.other", DNS_TYPE_A);
+	struct query apex = ask_for("example", DNS_TYPE_A);
+	struct answer answer;
+
+	(void)state;
+	keep(stage, &www, reply_of(DNS_NOERROR, 10, 0, false), 0);
+	keep(stage, &other, reply_of(DNS_NOERROR, 10, 0, false), 0);
+	keep(stage, &apex, reply_of(DNS_NXDOMAIN, 0, 10, true), 0);
+	assert_int_equal(cache_stage_flush(stage, apex.question.folded, apex.question.name_length),
+			 2);
+	assert_int_equal(ask(stage, &www, 0, &answer), VERDICT_PASS);
+	assert_int_equal(ask(stage, &apex, 0, &answer), VERDICT_PASS);
+	assert_int_equal(ask(stage, &other, 0, &answer), VERDICT_ANSWERED);
+	assert_int_equal(metrics.value[METRIC_CACHE_ENTRIES_SUCCESS], 1);
+	assert_int_equal(metrics.value[METRIC_CACHE_ENTRIES_DENIAL], 0);
 	cache_stage_free(stage);
 }
 
@@ -281,6 +493,18 @@ int main(void)
 		cmocka_unit_test(authentic_data_and_ede_come_back),
 		cmocka_unit_test(reply_that_is_not_kept_lives_until_release),
 		cmocka_unit_test(cache_of_another_size_begins_empty),
+		cmocka_unit_test(expired_entry_answers_when_nothing_fresh_is_to_be_had),
+		cmocka_unit_test(stale_nxdomain_says_so),
+		cmocka_unit_test(entry_is_gone_when_serve_stale_is_over),
+		cmocka_unit_test(without_serve_stale_nothing_expired_answers),
+		cmocka_unit_test(failed_refresh_is_not_tried_again_for_30_s),
+		cmocka_unit_test(others_are_answered_at_once_while_a_refresh_is_late),
+		cmocka_unit_test(fresh_answer_replaces_a_stale_one_at_once),
+		cmocka_unit_test(what_came_meanwhile_is_not_called_stale),
+		cmocka_unit_test(popular_entry_is_due_once_in_the_last_tenth_of_its_life),
+		cmocka_unit_test(entry_that_nobody_asks_for_is_not_due),
+		cmocka_unit_test(short_lived_entry_is_not_due),
+		cmocka_unit_test(flush_forgets_a_name_and_what_is_below),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

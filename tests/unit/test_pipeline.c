@@ -316,6 +316,98 @@ static void who_waits_for_stale_hosts_waits_for_nomad_no_more(void **state)
 	expect_sent(0, "192.0.2.9");
 }
 
+static void expect_stale(const uint8_t *bytes, size_t length)
+{
+	size_t option_length = 0;
+	const uint8_t *option = find_option(bytes, length, DNS_OPTION_EDE, &option_length);
+
+	assert_int_equal(rcode_of(bytes), DNS_NOERROR);
+	assert_int_equal(load_be16(bytes + 6), 1);
+	assert_non_null(option);
+	assert_int_equal(load_be16(option), DNS_EDE_STALE_ANSWER);
+	assert_non_null(memmem(bytes, length, "\0\0\0\x1e\0\4\x0a\0\0\1", 10)); /* TTL 30 */
+}
+
+static void a_failed_refresh_is_bridged_by_what_has_expired(void **state)
+{
+	(void)state;
+	assert_int_equal(ask("old.example.com"), 0);
+	upstream_fails("old");
+	assert_int_equal(sent_count, 1);
+	expect_stale(sent[0].bytes, sent[0].length);
+	assert_int_equal(ask("old.example.com"), 0);
+	upstream_answers("old", 1, DNS_SERVFAIL);
+	assert_int_equal(sent_count, 2);
+	expect_stale(sent[1].bytes, sent[1].length);
+	assert_int_equal(cache.failure_count, 2);
+	assert_int_equal(metric(METRIC_STALE_CACHE), 2);
+}
+
+static void a_fresh_answer_beats_what_has_expired(void **state)
+{
+	(void)state;
+	assert_int_equal(ask("old.example.com"), 0);
+	upstream_answers("old", 0, DNS_NXDOMAIN);
+	assert_int_equal(sent_count, 1);
+	assert_int_equal(rcode_of(sent[0].bytes), DNS_NXDOMAIN);
+	assert_int_equal(cache.failure_count, 0);
+	assert_int_equal(metric(METRIC_STALE_CACHE), 0);
+}
+
+static void a_late_refresh_goes_on_without_those_who_wait(void **state)
+{
+	uint64_t began_ms = clock_now_ms();
+
+	(void)state;
+	config.forward_timeout_ms = 400; /* so stale after 200 */
+	assert_int_equal(ask("old.example.com"), 0);
+	run_until_sent(1);
+	expect_stale(sent[0].bytes, sent[0].length);
+	assert_true(cache.retry_ms >= began_ms + 400);
+	assert_int_equal(pipeline_waiting_count(pipeline), 0);
+	assert_int_equal(metric(METRIC_QUERIES_EXPIRED), 0);
+	upstream_answers("old", 1, DNS_NOERROR); /* nobody waits, nothing is sent twice */
+	assert_int_equal(sent_count, 1);
+}
+
+static void a_stage_that_fails_at_once_is_bridged_too(void **state)
+{
+	(void)state;
+	assert_true(ask("oldfail.example.com") > 0);
+	expect_stale(reply, reply_length);
+	assert_true(ask("oldceiling.example.com") > 0);
+	expect_stale(reply, reply_length);
+	assert_int_equal(metric(METRIC_STALE_CACHE), 2);
+}
+
+static void a_popular_name_is_asked_for_again_on_nobodys_behalf(void **state)
+{
+	(void)state;
+	assert_true(ask("due.example.com") > 0);
+	assert_int_equal(rcode_of(reply), DNS_NOERROR);
+	assert_int_equal(pipeline_waiting_count(pipeline), 1);
+	assert_int_equal(metric(METRIC_CACHE_PREFETCHES), 1);
+	upstream_answers("due", 1, DNS_NOERROR);
+	assert_int_equal(pipeline_waiting_count(pipeline), 0);
+	assert_int_equal(sent_count, 0);
+	assert_true(ask("due.example.com") > 0);
+	upstream_fails("due");
+	assert_int_equal(sent_count, 0);
+	assert_int_equal(pipeline_waiting_count(pipeline), 0);
+}
+
+static void a_refresh_holds_up_no_stale_answer(void **state)
+{
+	(void)state;
+	config.forward_timeout_ms = 2000;
+	assert_true(ask("due.example.com") > 0);
+	config.forward_timeout_ms = 400;
+	assert_int_equal(ask("old.example.com"), 0);
+	run_until_sent(1);
+	assert_int_equal(pipeline_waiting_count(pipeline), 1);
+	expect_stale(sent[0].bytes, sent[0].length);
+}
+
 /* ---- configuration, end ---- */
 
 static void a_new_configuration_is_for_new_queries(void **state)
@@ -375,6 +467,12 @@ int main(void)
 		TEST(what_is_known_is_served_before_the_deadline),
 		TEST(stale_hosts_are_resolved_too),
 		TEST(who_waits_for_stale_hosts_waits_for_nomad_no_more),
+		TEST(a_failed_refresh_is_bridged_by_what_has_expired),
+		TEST(a_fresh_answer_beats_what_has_expired),
+		TEST(a_late_refresh_goes_on_without_those_who_wait),
+		TEST(a_stage_that_fails_at_once_is_bridged_too),
+		TEST(a_popular_name_is_asked_for_again_on_nobodys_behalf),
+		TEST(a_refresh_holds_up_no_stale_answer),
 		TEST(a_new_configuration_is_for_new_queries),
 		TEST(closing_forgets_what_waits),
 	};
