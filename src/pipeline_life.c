@@ -7,18 +7,43 @@
 #include "nomad/hosts.h"
 
 #define TICK_MS 50	 /* how exactly deadlines are kept */
+#define WAKE_AT_ONCE 64	 /* answers of one word in a burst; the next ones a millisecond later */
 #define WAITING_MAX 8192 /* queries of one worker that wait for something */
 
 /* ---- news from outside ---- */
 
+/* Thousands may have waited for one word; a client that asked them all could not take all answers
+ * in one burst. */
+static void resume_some(struct pipeline *p)
+{
+	struct list *link;
+
+	for (unsigned i = 0; i < WAKE_AT_ONCE && (link = list_pop(&p->woken)); i++)
+		pipeline_resume(p, list_entry(link, struct query, by_cause));
+	if (list_is_empty(&p->woken))
+		uv_timer_stop(&p->pacer);
+}
+
+static void on_pacer(uv_timer_t *timer)
+{
+	zone_read_begin();
+	resume_some(timer->data);
+	zone_read_end();
+}
+
 static void on_wake(void *arg, struct query *query)
 {
-	pipeline_resume(arg, query);
+	struct pipeline *p = arg;
+
+	list_append(&p->woken, &query->by_cause);
 }
 
 void pipeline_hear(struct pipeline *p, const struct need_word *word)
 {
 	nomad_stage_hear(p->nomad, word, on_wake, p);
+	resume_some(p);
+	if (!list_is_empty(&p->woken))
+		uv_timer_start(&p->pacer, on_pacer, 1, 1);
 }
 
 void pipeline_set_upstreams(struct pipeline *p, struct upstream_list *list)
@@ -55,15 +80,6 @@ static void on_forward_reply(void *arg, const struct question *question, struct 
 
 	zone_read_begin(); /* until on_forward_end */
 	p->forwarded = reply ? cache_stage_keep(p->cache, question, reply, clock_now_ms()) : NULL;
-	if (!p->forwarded || !cache_stage_is_answer(p->forwarded))
-		cache_stage_note_failure(p->cache, question, clock_now_ms());
-}
-
-/* Ends a query that upstream failed: with what has expired, else as it was going to end. */
-static void finish_failed(struct pipeline *p, struct query *query, struct answer *answer)
-{
-	pipeline_soften(p, query, VERDICT_FAILED, clock_now_ms(), answer);
-	pipeline_finish(p, query, answer);
 }
 
 static void on_forward_waiter(void *arg, struct query *query)
@@ -78,10 +94,7 @@ static void on_forward_waiter(void *arg, struct query *query)
 	answer.ede_text = image_ede_text(p->forwarded);
 	answer.is_authentic = p->forwarded->flags & DNS_FLAG_AD;
 	answer.image = p->forwarded;
-	if (cache_stage_is_answer(p->forwarded))
-		pipeline_finish(p, query, &answer);
-	else
-		finish_failed(p, query, &answer);
+	pipeline_finish(p, query, &answer);
 }
 
 static void on_forward_failed(void *arg, struct query *query, uint16_t ede, const char *ede_text)
@@ -89,7 +102,7 @@ static void on_forward_failed(void *arg, struct query *query, uint16_t ede, cons
 	struct answer answer;
 
 	answer_fail(&answer, METRIC_STAGE_FORWARD, ede, ede_text);
-	finish_failed(arg, query, &answer);
+	pipeline_finish(arg, query, &answer);
 }
 
 static void on_forward_end(void *arg)
@@ -103,9 +116,13 @@ static void on_forward_end(void *arg)
 
 /* ---- time ---- */
 
+#define TRIED                                                                                      \
+	UINT64_MAX /* stale_after_ms of a query that has nothing stale to be answered with         \
+		    */
+
 static bool is_past_stale(const struct query *query, uint64_t now_ms)
 {
-	return query->stale_after_ms == PIPELINE_STALE_TRIED || now_ms >= query->stale_after_ms;
+	return query->stale_after_ms == TRIED || now_ms >= query->stale_after_ms;
 }
 
 /* Host names that did not come count as failed. */
@@ -134,7 +151,7 @@ static void expire(struct pipeline *p, struct query *query, uint64_t now_ms)
 			    query->stage == QUERY_AT_NOMAD ? METRIC_STAGE_NOMAD
 							   : METRIC_STAGE_FORWARD,
 			    DNS_EDE_NO_REACHABLE_AUTHORITY, "no answer in time");
-	finish_failed(p, query, &answer);
+	pipeline_finish(p, query, &answer);
 }
 
 /* Some host name does not resolve: the instances that have addresses are better than waiting on. */
@@ -152,16 +169,6 @@ static void try_without_hosts(struct pipeline *p, struct query *query, uint64_t 
 	query->hosts->failed_count = failed_count;
 }
 
-/* Upstream is slow: the exchange goes on, and until its end everybody gets what has expired. */
-static void try_expired(struct pipeline *p, struct query *query, uint64_t now_ms)
-{
-	struct answer answer;
-
-	if (cache_stage_ask_stale(p->cache, query, now_ms, query->deadline_ms, &answer) ==
-	    VERDICT_ANSWERED)
-		pipeline_finish(p, query, &answer);
-}
-
 /* Nomad is slow: a client is better served with what we knew than with waiting on. Nothing known:
  * it waits on. */
 static void try_stale(struct pipeline *p, struct query *query, uint64_t now_ms)
@@ -169,11 +176,9 @@ static void try_stale(struct pipeline *p, struct query *query, uint64_t now_ms)
 	struct answer answer;
 	enum verdict verdict;
 
-	query->stale_after_ms = PIPELINE_STALE_TRIED;
-	if (query->stage == QUERY_AT_FORWARD) {
-		try_expired(p, query, now_ms);
+	query->stale_after_ms = TRIED;
+	if (query->stage != QUERY_AT_NOMAD)
 		return;
-	}
 	if (query->hosts) {
 		try_without_hosts(p, query, now_ms);
 		return;
@@ -208,7 +213,7 @@ static void on_tick(uv_timer_t *timer)
 	     query = next_id ? query_find(p->table, next_id) : NULL) {
 		next = query_next(p->table, query);
 		next_id = next ? next->id : 0;
-		if (query->stale_after_ms != PIPELINE_STALE_TRIED)
+		if (query->stale_after_ms != TRIED)
 			try_stale(p, query, now_ms);
 	}
 	zone_read_end();
@@ -265,8 +270,10 @@ struct pipeline *pipeline_open(const struct pipeline_doors *doors, struct config
 		free_pipeline(p);
 		return NULL;
 	}
+	list_init(&p->woken);
 	uv_timer_init(doors->loop, &p->tick);
-	p->tick.data = p;
+	uv_timer_init(doors->loop, &p->pacer);
+	p->tick.data = p->pacer.data = p;
 	return p;
 }
 
@@ -286,7 +293,7 @@ static void on_forward_closed(void *arg)
 	on_part_closed(arg);
 }
 
-static void on_tick_closed(uv_handle_t *handle)
+static void on_timer_closed(uv_handle_t *handle)
 {
 	on_part_closed(handle->data);
 }
@@ -301,7 +308,8 @@ void pipeline_close(struct pipeline *p, void (*closed)(void *), void *arg)
 		hosts_free(query->hosts);
 		query_drop(p->table, query);
 	}
-	p->open_handles = 2;
-	uv_close((uv_handle_t *)&p->tick, on_tick_closed);
+	p->open_handles = 3;
+	uv_close((uv_handle_t *)&p->tick, on_timer_closed);
+	uv_close((uv_handle_t *)&p->pacer, on_timer_closed);
 	forward_stage_close(p->forward, on_forward_closed, p);
 }

@@ -29,6 +29,9 @@ struct nomad_stage {
 	struct answer_address asked; /* or the one that was asked */
 };
 
+/* A GET takes a few ms; who would join one that is older gets the last good answer. */
+#define PATIENCE_MS 500
+
 static const uint16_t PICK_NS[] = { 0 };
 static const uint16_t PICK_HINFO[] = { 1 };
 
@@ -466,12 +469,20 @@ enum verdict nomad_stage_wait(struct nomad_stage *stage, struct query *query, ui
 	struct place place;
 	struct need need;
 	bool is_new = false;
+	enum verdict verdict;
 
 	if (query->hosts && query->hosts->open_count)
 		return VERDICT_PENDING;
 	place_find(question->folded, question->name_length, apex, &place);
 	place_need(&place, place.has_service ? NEED_SERVICE : NEED_NAMESPACE, stage->worker, &need);
-	if (waits_add(stage->waits, &need, query, &is_new) == 0 &&
+	if (waits_age_ms(stage->waits, &need, now_ms) >= PATIENCE_MS) {
+		/* Nomad is slow with this very name: what was known is better than joining. */
+		query->nomad_outcome = NEED_LATE;
+		verdict = nomad_stage_ask(stage, query, now_ms, out);
+		if (verdict == VERDICT_ANSWERED || (query->hosts && query->hosts->open_count))
+			return verdict;
+	}
+	if (waits_add(stage->waits, &need, query, now_ms, &is_new) == 0 &&
 	    (!is_new || stage->send(stage->send_arg, &need) == 0)) {
 		query->nomad_outcome = NEED_NONE;
 		return VERDICT_PENDING;

@@ -12,6 +12,7 @@ struct wait {
 	struct list link;
 	struct list queries;
 	struct need need;
+	uint64_t since_ms;
 };
 
 struct waits {
@@ -77,7 +78,8 @@ static struct wait *find(struct waits *waits, const struct need *need)
 	return NULL;
 }
 
-int waits_add(struct waits *waits, const struct need *need, struct query *query, bool *out_is_new)
+int waits_add(struct waits *waits, const struct need *need, struct query *query, uint64_t now_ms,
+	      bool *out_is_new)
 {
 	struct wait *wait = find(waits, need);
 
@@ -87,11 +89,19 @@ int waits_add(struct waits *waits, const struct need *need, struct query *query,
 		if (!wait)
 			return -ENOMEM;
 		wait->need = *need;
+		wait->since_ms = now_ms;
 		list_init(&wait->queries);
 		list_append(bucket_of(waits, need), &wait->link);
 	}
 	list_append(&wait->queries, &query->by_cause);
 	return 0;
+}
+
+uint64_t waits_age_ms(struct waits *waits, const struct need *need, uint64_t now_ms)
+{
+	const struct wait *wait = find(waits, need);
+
+	return wait ? now_ms - wait->since_ms : 0;
 }
 
 void waits_undo(struct waits *waits, const struct need *need)

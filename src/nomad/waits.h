@@ -17,7 +17,11 @@ void waits_free(struct waits *waits);
 
 /* Makes `query` wait for `need`. *out_is_new: nobody waited for it before, so it is to be sent. 0
  * or -ENOMEM. */
-int waits_add(struct waits *waits, const struct need *need, struct query *query, bool *out_is_new);
+int waits_add(struct waits *waits, const struct need *need, struct query *query, uint64_t now_ms,
+	      bool *out_is_new);
+
+/* How long the need has been waited for, in ms; 0: nobody waits for it. */
+uint64_t waits_age_ms(struct waits *waits, const struct need *need, uint64_t now_ms);
 
 /* The need was not sent after all: forgets its entry; the query just added is taken out. */
 void waits_undo(struct waits *waits, const struct need *need);

@@ -72,6 +72,29 @@ static void one_need_however_many_ask(void **state)
 	}
 }
 
+static void who_would_join_an_old_wait_gets_the_last_good_answer(void **state)
+{
+	static struct query first;
+	uint64_t late = NOW + 10000;
+
+	(void)state;
+	publish_redis(fresh_for(10000));
+	assert_int_equal(ask_at("redis.default.nomad", A, late), VERDICT_PENDING);
+	first = query;
+	list_init(&first.by_cause);
+	zone_read_begin();
+	assert_int_equal(nomad_stage_wait(stage, &first, late, &answer), VERDICT_PENDING);
+	zone_read_end();
+	assert_int_equal(ask_at("redis.default.nomad", A, late + 499), VERDICT_PENDING);
+	assert_int_equal(wait_at(late + 499), VERDICT_PENDING);
+	list_remove(&query.by_cause);
+	assert_int_equal(ask_at("redis.default.nomad", A, late + 500), VERDICT_PENDING);
+	assert_int_equal(wait_at(late + 500), VERDICT_ANSWERED);
+	assert_int_equal(answer_count(), 2);
+	assert_int_equal(ede(), DNS_EDE_STALE_ANSWER);
+	assert_int_equal(need_count, 1);
+}
+
 static void all_forms_of_a_service_are_one_need(void **state)
 {
 	static const char *const names[] = {
@@ -599,6 +622,7 @@ int main(void)
 		TEST(an_expired_name_is_asked_for),
 		TEST(what_came_answers_even_without_a_lifetime),
 		TEST(one_need_however_many_ask),
+		TEST(who_would_join_an_old_wait_gets_the_last_good_answer),
 		TEST(all_forms_of_a_service_are_one_need),
 		TEST(a_listed_service_is_asked_for),
 		TEST(an_absent_name_is_nxdomain),

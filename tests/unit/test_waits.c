@@ -34,7 +34,7 @@ static bool add(const struct need *need, struct query *query)
 	bool is_new = false;
 
 	list_init(&query->by_cause);
-	assert_int_equal(waits_add(waits, need, query, &is_new), 0);
+	assert_int_equal(waits_add(waits, need, query, 1000, &is_new), 0);
 	return is_new;
 }
 
