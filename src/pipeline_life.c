@@ -80,6 +80,15 @@ static void on_forward_reply(void *arg, const struct question *question, struct 
 
 	zone_read_begin(); /* until on_forward_end */
 	p->forwarded = reply ? cache_stage_keep(p->cache, question, reply, clock_now_ms()) : NULL;
+	if (!p->forwarded || !cache_stage_is_answer(p->forwarded))
+		cache_stage_note_failure(p->cache, question, clock_now_ms());
+}
+
+/* Ends a query that upstream failed: with what has expired, else as it was going to end. */
+static void finish_failed(struct pipeline *p, struct query *query, struct answer *answer)
+{
+	pipeline_soften(p, query, VERDICT_FAILED, clock_now_ms(), answer);
+	pipeline_finish(p, query, answer);
 }
 
 static void on_forward_waiter(void *arg, struct query *query)
@@ -94,7 +103,10 @@ static void on_forward_waiter(void *arg, struct query *query)
 	answer.ede_text = image_ede_text(p->forwarded);
 	answer.is_authentic = p->forwarded->flags & DNS_FLAG_AD;
 	answer.image = p->forwarded;
-	pipeline_finish(p, query, &answer);
+	if (cache_stage_is_answer(p->forwarded))
+		pipeline_finish(p, query, &answer);
+	else
+		finish_failed(p, query, &answer);
 }
 
 static void on_forward_failed(void *arg, struct query *query, uint16_t ede, const char *ede_text)
@@ -102,7 +114,7 @@ static void on_forward_failed(void *arg, struct query *query, uint16_t ede, cons
 	struct answer answer;
 
 	answer_fail(&answer, METRIC_STAGE_FORWARD, ede, ede_text);
-	pipeline_finish(arg, query, &answer);
+	finish_failed(arg, query, &answer);
 }
 
 static void on_forward_end(void *arg)
@@ -116,13 +128,9 @@ static void on_forward_end(void *arg)
 
 /* ---- time ---- */
 
-#define TRIED                                                                                      \
-	UINT64_MAX /* stale_after_ms of a query that has nothing stale to be answered with         \
-		    */
-
 static bool is_past_stale(const struct query *query, uint64_t now_ms)
 {
-	return query->stale_after_ms == TRIED || now_ms >= query->stale_after_ms;
+	return query->stale_after_ms == PIPELINE_STALE_TRIED || now_ms >= query->stale_after_ms;
 }
 
 /* Host names that did not come count as failed. */
@@ -151,7 +159,7 @@ static void expire(struct pipeline *p, struct query *query, uint64_t now_ms)
 			    query->stage == QUERY_AT_NOMAD ? METRIC_STAGE_NOMAD
 							   : METRIC_STAGE_FORWARD,
 			    DNS_EDE_NO_REACHABLE_AUTHORITY, "no answer in time");
-	pipeline_finish(p, query, &answer);
+	finish_failed(p, query, &answer);
 }
 
 /* Some host name does not resolve: the instances that have addresses are better than waiting on. */
@@ -169,6 +177,16 @@ static void try_without_hosts(struct pipeline *p, struct query *query, uint64_t 
 	query->hosts->failed_count = failed_count;
 }
 
+/* Upstream is slow: the exchange goes on, and until its end everybody gets what has expired. */
+static void try_expired(struct pipeline *p, struct query *query, uint64_t now_ms)
+{
+	struct answer answer;
+
+	if (cache_stage_ask_stale(p->cache, query, now_ms, query->deadline_ms, &answer) ==
+	    VERDICT_ANSWERED)
+		pipeline_finish(p, query, &answer);
+}
+
 /* Nomad is slow: a client is better served with what we knew than with waiting on. Nothing known:
  * it waits on. */
 static void try_stale(struct pipeline *p, struct query *query, uint64_t now_ms)
@@ -176,9 +194,11 @@ static void try_stale(struct pipeline *p, struct query *query, uint64_t now_ms)
 	struct answer answer;
 	enum verdict verdict;
 
-	query->stale_after_ms = TRIED;
-	if (query->stage != QUERY_AT_NOMAD)
+	query->stale_after_ms = PIPELINE_STALE_TRIED;
+	if (query->stage == QUERY_AT_FORWARD) {
+		try_expired(p, query, now_ms);
 		return;
+	}
 	if (query->hosts) {
 		try_without_hosts(p, query, now_ms);
 		return;
@@ -213,7 +233,7 @@ static void on_tick(uv_timer_t *timer)
 	     query = next_id ? query_find(p->table, next_id) : NULL) {
 		next = query_next(p->table, query);
 		next_id = next ? next->id : 0;
-		if (query->stale_after_ms != TRIED)
+		if (query->stale_after_ms != PIPELINE_STALE_TRIED)
 			try_stale(p, query, now_ms);
 	}
 	zone_read_end();

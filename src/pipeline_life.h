@@ -1,7 +1,8 @@
 /*
  * The inside of a pipeline, shared by its files: pipeline.c is the corridor (how a question gets
- * its answer), pipeline_hosts.c the questions we ask ourselves, pipeline_life.c everything around
- * it (making, closing, time, news from outside). Nobody else includes this.
+ * its answer), pipeline_hosts.c the questions we ask ourselves for a host name, pipeline_stale.c
+ * what is said and done when a cached answer grows old, pipeline_life.c everything around it
+ * (making, closing, time, news from outside). Nobody else includes this.
  */
 #pragma once
 
@@ -11,6 +12,9 @@
 #include "nomad/nomad_stage.h"
 #include "pipeline.h"
 #include "query/gate.h"
+
+/* stale_after_ms of a query that has nothing stale to be answered with */
+#define PIPELINE_STALE_TRIED UINT64_MAX
 
 struct pipeline {
 	struct pipeline_doors doors;
@@ -53,6 +57,15 @@ void pipeline_begin_hosts(struct pipeline *p, struct query *query);
 /* An answer to one of our own questions goes to the query that waits for it. */
 void pipeline_bring_to_parent(struct pipeline *p, const struct query *query,
 			      const struct answer *answer);
+
+/* A question at the forward stage without an answer: makes FAILED an answer from what has expired,
+ * if the cache holds it (RFC 8767). Any other verdict stays. */
+enum verdict pipeline_soften(struct pipeline *p, const struct query *query, enum verdict verdict,
+			     uint64_t now_ms, struct answer *out);
+
+/* Asks upstream for what this query was answered with, on nobody's behalf: only the cache gets it.
+ */
+void pipeline_refresh(struct pipeline *p, const struct query *query, uint64_t now_ms);
 
 /* Queries wait now: their deadlines are to be kept. The one who drops the last query stops the
  * clock. */

@@ -209,6 +209,7 @@ static void a_full_table_is_servfail_at_once(void **state)
 	assert_in_range(sent_count, 1, 64); /* no burst that a client could not take */
 	while (sent_count < WAITING_MAX)
 		uv_run(&loop, UV_RUN_ONCE);
+	assert_int_equal(sent_count, WAITING_MAX);
 	assert_int_equal(pipeline_waiting_count(pipeline), 0);
 	assert_int_equal(ask("wait.nomad"), 0);
 }
