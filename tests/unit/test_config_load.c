@@ -80,7 +80,7 @@ static void unknown_options_suggest_the_nearest(void **state)
 {
 	(void)state;
 	assert_flag_fails("--tll=1s", "unknown option --tll; did you mean --ttl?");
-	assert_flag_fails("--serve-stale=1h", "unknown option --serve-stale");
+	assert_flag_fails("--blend=1h", "unknown option --blend");
 	assert_null(load("", "NOMAD_DNS_NEGATIVE_TTLS=1s", NULL));
 	assert_problem(78, "unknown variable NOMAD_DNS_NEGATIVE_TTLS; did you mean "
 			   "NOMAD_DNS_NEGATIVE_TTL?");
