@@ -17,7 +17,8 @@
 #include "nomad/zone_build.h"
 
 #define BUCKETS_START 64
-#define TERMS 64 /* how many ends of live terms are remembered */
+#define BUCKETS_MAX (1u << 18) /* chains that look long by chance would double it for ever */
+#define TERMS 64	       /* how many ends of live terms are remembered */
 
 struct zone {
 	struct cds_lfht *table;
@@ -185,7 +186,8 @@ struct zone *zone_new(struct config *config)
 	hash_random(&zone->key, sizeof(zone->key));
 	zone->first_config = config_hold(config);
 	zone->settings = make_settings(config, config);
-	zone->table = cds_lfht_new_flavor(BUCKETS_START, BUCKETS_START, 0, CDS_LFHT_AUTO_RESIZE,
+	zone->table = cds_lfht_new_flavor(BUCKETS_START, BUCKETS_START, BUCKETS_MAX,
+					  CDS_LFHT_AUTO_RESIZE | CDS_LFHT_ACCOUNTING,
 					  &urcu_qsbr_flavor, NULL);
 	if (zone->settings && zone->table)
 		return zone;

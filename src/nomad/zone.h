@@ -70,12 +70,12 @@ struct zone_name {
 	atomic_bool refresh_asked;	  /* one refresh per version of the name */
 	atomic_ulong asked_count;	  /* for preloading and refreshing: is it in use? */
 	uint8_t owner_length;
-	uint8_t owner[DNS_NAME_MAX]; /* folded wire form */
-	struct image *image;	     /* owned; NULL: none */
+	uint8_t *owner; /* folded wire form; in the block behind the struct, as the arrays are */
+	struct image *image; /* owned; NULL: none */
 	/* sets[0] is the service itself, the others sorted by label, an address before a tag */
 	uint32_t set_count;
 	uint16_t host_count;
-	struct zone_set *sets; /* the four arrays are one block behind the struct */
+	struct zone_set *sets;
 	struct zone_host *hosts;
 	uint16_t *picks;
 	uint8_t *text; /* labels and host names; NAMESPACE: the tags seen, as length-prefixed folded

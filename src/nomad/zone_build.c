@@ -338,7 +338,7 @@ static size_t align_up(size_t size)
 	return (size + 7) & ~(size_t)7;
 }
 
-/* A name with room behind it for its four arrays. NULL: out of memory. */
+/* A name with room behind it for its owner and its four arrays. NULL: out of memory. */
 static struct zone_name *make_name(enum zone_kind kind, enum zone_state state, const uint8_t *owner,
 				   size_t length, const struct zone_times *times,
 				   const struct build *b)
@@ -347,7 +347,7 @@ static struct zone_name *make_name(enum zone_kind kind, enum zone_state state, c
 	size_t hosts = align_up(b->host_count * sizeof(*b->hosts));
 	size_t picks = align_up(b->pick_count * sizeof(*b->picks));
 	struct zone_name *name =
-		calloc(1, align_up(sizeof(*name)) + sets + hosts + picks + b->text_length);
+		calloc(1, align_up(sizeof(*name)) + sets + hosts + picks + b->text_length + length);
 	char *p;
 
 	if (!name)
@@ -356,7 +356,6 @@ static struct zone_name *make_name(enum zone_kind kind, enum zone_state state, c
 	name->kind = kind;
 	name->state = state;
 	name->owner_length = (uint8_t)length;
-	memcpy(name->owner, owner, length);
 	if (times) {
 		atomic_store_explicit(&name->refresh_from_ms, times->refresh_from_ms,
 				      memory_order_relaxed);
@@ -371,6 +370,8 @@ static struct zone_name *make_name(enum zone_kind kind, enum zone_state state, c
 	name->hosts = (struct zone_host *)(p + sets);
 	name->picks = (uint16_t *)(p + sets + hosts);
 	name->text = (uint8_t *)(p + sets + hosts + picks);
+	name->owner = name->text + b->text_length;
+	memcpy(name->owner, owner, length);
 	name->set_count = (uint32_t)b->set_count;
 	name->host_count = (uint16_t)b->host_count;
 	name->text_length = (uint32_t)b->text_length;
