@@ -224,6 +224,7 @@ static int start_rooms(struct daemon *d)
 	struct admin_doors admin = { .loop = &d->loop,
 				     .is_ready = daemon_is_ready,
 				     .metrics = daemon_write_metrics,
+				     .flush = daemon_flush,
 				     .arg = d };
 	int code = open_nomad(d);
 

@@ -1,5 +1,6 @@
 #include "daemon_parts.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "config/config.h"
 #include "daemon.h"
 #include "forward/upstream.h"
+#include "listen/flush.h"
 #include "listen/worker.h"
 #include "nomad/catalogue.h"
 #include "nomad/http.h"
@@ -20,6 +22,7 @@
 
 #define WORDS_HELD_MAX 65536 /* words for a worker whose box is full */
 #define RETRY_WORDS_MS 5
+#define FLUSH_WAIT_MS 1000 /* a cache of gigabytes takes tens of milliseconds */
 
 /* ---- words for the workers ---- */
 
@@ -138,6 +141,32 @@ void daemon_write_metrics(void *arg, struct buf *out)
 		blocks[i + 1] = worker_metrics(d->workers[i]);
 	metrics_render(blocks, d->worker_count + 1, d->config->metrics_prefix, out);
 	free(blocks);
+}
+
+/* ---- the operator's wish ---- */
+
+/* Waits for the workers, who need a moment: queries are answered meanwhile, only news of Nomad wait
+ * along. Entries forgotten, or -errno. */
+ssize_t daemon_flush(void *arg, const uint8_t *name, size_t length)
+{
+	struct daemon *d = arg;
+	struct flush *flush;
+	size_t dropped_count;
+	int result;
+
+	if (d->phase != PHASE_RUNNING)
+		return -EAGAIN;
+	flush = flush_new(name, length, d->worker_count);
+	if (!flush)
+		return -ENOMEM;
+	for (unsigned i = 0; i < d->worker_count; i++) {
+		struct worker_message message = { .kind = WORKER_FLUSH, .flush = flush };
+
+		if (worker_tell(d->workers[i], &message) < 0)
+			flush_report(flush, 0);
+	}
+	result = flush_wait(flush, FLUSH_WAIT_MS, &dropped_count);
+	return result < 0 ? result : (ssize_t)dropped_count;
 }
 
 /* ---- changes while running ---- */

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <sys/types.h>
 #include <uv.h>
 
 #include "base/metrics.h"
@@ -57,6 +58,7 @@ void daemon_say(void *arg, const struct need_word *word);
 void daemon_on_needs(uv_async_t *async);
 bool daemon_is_ready(void *arg, struct buf *out);
 void daemon_write_metrics(void *arg, struct buf *out);
+ssize_t daemon_flush(void *arg, const uint8_t *name, size_t length);
 void daemon_on_nomad_state(void *arg);
 void daemon_on_reload(uv_signal_t *signal, int number);
 void daemon_on_housekeeping(uv_timer_t *timer);

@@ -10,17 +10,19 @@
 #include "config/config.h"
 #include "config/options.h"
 #include "daemon.h"
+#include "verbs/flush.h"
 #include "verbs/lookup.h"
 #include "verbs/version.h"
 
 extern char **environ;
 
-#define LOOKUP_ARGUMENTS_MAX 64
+#define ARGUMENTS_MAX 64
 
 struct verb {
 	const char *name;
 	const char *help;
-	int (*run)(int argc, char **argv);
+	int (*run)(int argc, char **argv); /* NULL: a client of the daemon */
+	int (*run_client)(const struct config *config, int argc, char **argv);
 };
 
 static int complain(const struct config_problem *problem)
@@ -43,15 +45,15 @@ static int run_serve(int argc, char **argv)
 	return code;
 }
 
-/* Options (--name=value) configure; the rest, the verb itself first, is lookup's. */
-static int run_lookup(int argc, char **argv)
+/* Options (--name=value) configure; the rest, the verb itself first, is the client's. */
+static int run_client(const struct verb *verb, int argc, char **argv)
 {
-	char *options[LOOKUP_ARGUMENTS_MAX], *operands[LOOKUP_ARGUMENTS_MAX + 1] = { "lookup" };
+	char *options[ARGUMENTS_MAX], *operands[ARGUMENTS_MAX + 1] = { (char *)verb->name };
 	int option_count = 0, operand_count = 1, code;
 	struct config_problem problem;
 	struct config *config;
 
-	for (int i = 0; i < argc && i < LOOKUP_ARGUMENTS_MAX; i++) {
+	for (int i = 0; i < argc && i < ARGUMENTS_MAX; i++) {
 		if (argv[i][0] == '-' && strchr(argv[i], '='))
 			options[option_count++] = argv[i];
 		else
@@ -60,7 +62,7 @@ static int run_lookup(int argc, char **argv)
 	config = config_load(option_count, options, environ, &problem);
 	if (!config)
 		return complain(&problem);
-	code = lookup_run(config, operand_count, operands);
+	code = verb->run_client(config, operand_count, operands);
 	config_drop(config);
 	return code;
 }
@@ -78,8 +80,9 @@ static int run_print_config(int argc, char **argv)
 }
 
 static const struct verb VERBS[] = {
-	{ "serve", "answer questions until stopped (the default)", run_serve },
-	{ "lookup", "ask the running daemon: lookup NAME [TYPE]", run_lookup },
+	{ "serve", "answer questions until stopped (the default)", run_serve, NULL },
+	{ "lookup", "ask the running daemon: lookup NAME [TYPE]", NULL, lookup_run },
+	{ "flush", "make its cache forget a name and all below: flush NAME", NULL, flush_run },
 };
 
 static int run_help(void)
@@ -131,7 +134,8 @@ int main(int argc, char **argv)
 		}
 		if (verb == VERBS + COUNT_OF(VERBS)) {
 			fprintf(stderr,
-				"nomad-dns: unknown verb '%s'; the verbs are serve and lookup (see "
+				"nomad-dns: unknown verb '%s'; the verbs are serve, lookup and "
+				"flush (see "
 				"--help)\n",
 				argv[0]);
 			return EX_USAGE;
@@ -141,5 +145,5 @@ int main(int argc, char **argv)
 	}
 	if (take_flag(&argc, argv, "--print-config"))
 		return run_print_config(argc, argv);
-	return verb->run(argc, argv);
+	return verb->run ? verb->run(argc, argv) : run_client(verb, argc, argv);
 }

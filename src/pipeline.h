@@ -52,5 +52,9 @@ void pipeline_hear(struct pipeline *pipeline, const struct need_word *word);
 void pipeline_configure(struct pipeline *pipeline, struct config *config);
 void pipeline_set_upstreams(struct pipeline *pipeline, struct upstream_list *list);
 
+/* Forgets what upstreams said about a folded name and all below it. How many entries of the cache.
+ */
+size_t pipeline_flush(struct pipeline *pipeline, const uint8_t *name, size_t length);
+
 /* Queries that wait for something: 0 means a stop loses nobody. */
 uint32_t pipeline_waiting_count(const struct pipeline *pipeline);

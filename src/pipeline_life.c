@@ -67,6 +67,11 @@ void pipeline_configure(struct pipeline *p, struct config *config)
 	forward_stage_configure(p->forward, config);
 }
 
+size_t pipeline_flush(struct pipeline *p, const uint8_t *name, size_t length)
+{
+	return cache_stage_flush(p->cache, name, length);
+}
+
 uint32_t pipeline_waiting_count(const struct pipeline *p)
 {
 	return query_count(p->table);

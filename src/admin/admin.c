@@ -157,6 +157,20 @@ static void on_written(uv_write_t *request, int status)
 	uv_timer_start(&connection->timer, on_deadline, LINGER_TIMEOUT_MS, 0);
 }
 
+/* Whether it was asked from this host. */
+static bool is_local(const struct connection *connection)
+{
+	struct sockaddr_storage name;
+	int length = sizeof(name);
+	struct addr peer;
+
+	if (connection->admin->path)
+		return true;
+	return uv_tcp_getpeername(&connection->client.tcp, (struct sockaddr *)&name, &length) ==
+		       0 &&
+	       addr_from_socket((struct sockaddr *)&name, &peer) == 0 && addr_is_loopback(&peer);
+}
+
 static void send_reply(struct connection *connection, enum admin_request_verdict verdict,
 		       const struct admin_request *request)
 {
@@ -165,7 +179,7 @@ static void send_reply(struct connection *connection, enum admin_request_verdict
 	uv_buf_t bytes;
 
 	admin_pages_answer(&admin->doors, verdict, request, admin->path ? NULL : admin->configured,
-			   clock_wall_s(), reply);
+			   is_local(connection), clock_wall_s(), reply);
 	bytes = uv_buf_init(reply->data, (unsigned)reply->length);
 	if (reply->failed)
 		bytes = uv_buf_init((char *)(uintptr_t)admin_pages_no_memory,

@@ -1,12 +1,15 @@
 /*
- * The operator's window: HTTP on loopback or a unix socket, GET only, one request per connection,
- * few at a time. Routes are rows of a table in admin_pages.c. It reads the daemon through `struct
- * admin_doors` and changes nothing. Main thread.
+ * The operator's window: HTTP on loopback or a unix socket, one request per connection, few at a
+ * time. Routes are rows of a table in admin_pages.c. It reads the daemon through `struct
+ * admin_doors`; the one thing it changes, on POST and only for this host, is what caches hold.
+ * Main thread.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
 #include <uv.h>
 
 struct admin;
@@ -20,6 +23,9 @@ struct admin_doors { /* all outlive the room */
 	bool (*is_ready)(void *arg, struct buf *out);
 	/* Writes the metrics page. */
 	void (*metrics)(void *arg, struct buf *out);
+	/* Forgets what upstreams said about a folded name and all below it. Entries forgotten, or
+	 * -errno. */
+	ssize_t (*flush)(void *arg, const uint8_t *name, size_t length);
 	void *arg;
 };
 

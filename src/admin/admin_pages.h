@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "admin/admin_request.h"
@@ -17,12 +18,13 @@ struct buf;
 /*
  * Writes head and body of the reply to a verdict that is not INCOMPLETE; `request` counts only with
  * OK, `configured` is as in admin_request_is_host_allowed, but NULL stands for a unix socket, which
- * no web page can reach: there any host will do. `wall_s` goes into the Date header.
+ * no web page can reach: there any host will do. `is_local`: asked from this host, so changes are
+ * allowed. `wall_s` goes into the Date header.
  * Caller checks out->failed. Returns the status code.
  */
 unsigned admin_pages_answer(const struct admin_doors *doors, enum admin_request_verdict verdict,
 			    const struct admin_request *request, const char *configured,
-			    uint64_t wall_s, struct buf *out);
+			    bool is_local, uint64_t wall_s, struct buf *out);
 
 /* The reply when memory ran out while writing one: needs none itself. */
 extern const char admin_pages_no_memory[];

@@ -1,10 +1,12 @@
 #include "admin/admin_request.h"
 
+#include <errno.h>
 #include <stdint.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/addr.h"
+#include "dns/name.h"
 
 /* RFC 9110 §5.6.2: what a method or a header's name is made of. */
 static bool is_token_byte(char byte)
@@ -176,6 +178,7 @@ static enum admin_request_verdict parse_head(struct admin_text head, struct admi
 			host = value;
 			host_count++;
 		}
+		request.has_origin |= name.length == 6 && starts_with(name, "origin");
 	}
 	if (host_count > 1 || (host_count == 0 && request.minor_version == 1))
 		return ADMIN_REQUEST_BAD;
@@ -201,6 +204,64 @@ enum admin_request_verdict admin_request_parse(const char *data, size_t length,
 		return length < ADMIN_REQUEST_HEAD_MAX ? ADMIN_REQUEST_INCOMPLETE
 						       : ADMIN_REQUEST_TOO_LARGE;
 	return parse_head((struct admin_text){ data, head_length }, out);
+}
+
+static int hex_value(char digit)
+{
+	if (digit >= '0' && digit <= '9')
+		return digit - '0';
+	digit = (char)(digit | 0x20);
+	return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
+}
+
+/* Undoes percent-encoding (RFC 3986 §2.1). False: not well-formed, a NUL, or too long. */
+static bool decode(struct admin_text text, char *out, size_t capacity)
+{
+	size_t length = 0;
+
+	for (size_t i = 0; i < text.length; i++) {
+		int byte = (unsigned char)text.data[i];
+
+		if (byte == '%') {
+			int high = i + 2 < text.length ? hex_value(text.data[i + 1]) : -1;
+			int low = i + 2 < text.length ? hex_value(text.data[i + 2]) : -1;
+
+			if (high < 0 || low < 0)
+				return false;
+			byte = high << 4 | low;
+			i += 2;
+		}
+		if (byte == 0 || length + 1 >= capacity)
+			return false;
+		out[length++] = (char)byte;
+	}
+	out[length] = '\0';
+	return true;
+}
+
+int admin_request_find_name(struct admin_text query, uint8_t out[DNS_NAME_MAX])
+{
+	static const char key[] = "name=";
+	uint8_t wire[DNS_NAME_MAX];
+	char text[NAME_TEXT_MAX];
+	int length = -EINVAL;
+
+	while (query.length) {
+		const char *mark = memchr(query.data, '&', query.length);
+		struct admin_text pair = query;
+
+		pair.length = mark ? (size_t)(mark - query.data) : query.length;
+		query = cut_front(query, pair.length + (mark ? 1 : 0));
+		if (pair.length < strlen(key) || memcmp(pair.data, key, strlen(key)) != 0)
+			continue;
+		if (!decode(cut_front(pair, strlen(key)), text, sizeof(text)))
+			return -EINVAL;
+		length = name_parse(text, wire);
+		break;
+	}
+	if (length > 0)
+		name_fold(wire, (size_t)length, out);
+	return length;
 }
 
 /* Cuts ":port" off "host:port" and "[address]:port"; false if what follows the colon is no port. */

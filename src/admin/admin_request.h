@@ -7,6 +7,9 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+#include "dns/dns.h"
 
 #define ADMIN_REQUEST_HEAD_MAX 8192 /* bytes of request line and headers together */
 
@@ -28,6 +31,7 @@ struct admin_request {
 	struct admin_text query;  /* what follows the '?'; may be empty */
 	struct admin_text host; /* the authority: of an absolute target, else Host; may be empty */
 	unsigned minor_version; /* 0 or 1 */
+	bool has_origin; /* a web page asks (RFC 6454 §7): browsers say so with every POST */
 };
 
 /*
@@ -44,6 +48,12 @@ enum admin_request_verdict admin_request_parse(const char *data, size_t length,
  * accepted, each with or without a port.
  */
 bool admin_request_is_host_allowed(struct admin_text host, const char *configured);
+
+/*
+ * The domain name in `name=` of a query (percent-encoding undone), folded, in wire form. Its
+ * length, or -EINVAL: there is none, or it is no domain name.
+ */
+int admin_request_find_name(struct admin_text query, uint8_t out[DNS_NAME_MAX]);
 
 /* Whether the two are the same bytes. */
 bool admin_text_is(struct admin_text text, const char *other);

@@ -12,13 +12,14 @@
 #include "nomad/need.h"
 
 struct config;
+struct flush;
 struct metrics;
 struct sockets;
 struct upstream_list;
 struct worker;
 struct zone;
 
-enum worker_message_kind { WORKER_WORD, WORKER_CONFIG, WORKER_UPSTREAMS };
+enum worker_message_kind { WORKER_WORD, WORKER_CONFIG, WORKER_UPSTREAMS, WORKER_FLUSH };
 
 struct worker_message { /* the references inside belong to the receiver */
 	enum worker_message_kind kind;
@@ -26,6 +27,7 @@ struct worker_message { /* the references inside belong to the receiver */
 		struct need_word word;
 		struct config *config;
 		struct upstream_list *upstreams;
+		struct flush *flush;
 	};
 };
 

@@ -9,6 +9,7 @@
 
 #include "config/config.h"
 #include "forward/upstream.h"
+#include "listen/flush.h"
 #include "listen/sockets.h"
 #include "listen/tcp.h"
 #include "listen/udp.h"
@@ -144,6 +145,9 @@ void worker_loop_drop_message(const struct worker_message *message)
 	case WORKER_UPSTREAMS:
 		upstream_list_drop(message->upstreams);
 		break;
+	case WORKER_FLUSH:
+		flush_report(message->flush, 0);
+		break;
 	case WORKER_WORD:
 		break;
 	}
@@ -160,6 +164,14 @@ static void take_config(struct worker *worker, struct config *config)
 	pipeline_configure(worker->pipeline, config);
 }
 
+static void obey_flush(struct worker *worker, struct flush *flush)
+{
+	size_t length;
+	const uint8_t *name = flush_name(flush, &length);
+
+	flush_report(flush, pipeline_flush(worker->pipeline, name, length));
+}
+
 static void obey(struct worker *worker, const struct worker_message *message)
 {
 	switch (message->kind) {
@@ -172,6 +184,9 @@ static void obey(struct worker *worker, const struct worker_message *message)
 	case WORKER_UPSTREAMS:
 		pipeline_set_upstreams(worker->pipeline, message->upstreams);
 		upstream_list_drop(message->upstreams);
+		break;
+	case WORKER_FLUSH:
+		obey_flush(worker, message->flush);
 		break;
 	}
 }

@@ -204,6 +204,10 @@ static void configured_name_is_an_allowed_host(void **state)
 
 struct daemon_state {
 	bool is_ready;
+	bool is_far; /* asked from another host */
+	ssize_t flush_result;
+	uint8_t flushed[DNS_NAME_MAX];
+	size_t flushed_length;
 	const char *lines;
 };
 
@@ -221,6 +225,15 @@ static void say_metrics(void *arg, struct buf *out)
 	buf_puts(out, "nomad_dns_up 1\n");
 }
 
+static ssize_t take_flush(void *arg, const uint8_t *name, size_t length)
+{
+	struct daemon_state *daemon = arg;
+
+	memcpy(daemon->flushed, name, length);
+	daemon->flushed_length = length;
+	return daemon->flush_result;
+}
+
 static void say_too_much(void *arg, struct buf *out)
 {
 	(void)arg;
@@ -230,14 +243,17 @@ static void say_too_much(void *arg, struct buf *out)
 /* The reply to a request, as text; the caller frees. */
 static char *ask(const char *request_text, struct daemon_state *daemon)
 {
-	struct admin_doors doors = { .is_ready = say_ready, .metrics = say_metrics, .arg = daemon };
+	struct admin_doors doors = {
+		.is_ready = say_ready, .metrics = say_metrics, .flush = take_flush, .arg = daemon
+	};
 	struct admin_request request;
 	enum admin_request_verdict verdict =
 		admin_request_parse(request_text, strlen(request_text), &request);
 	struct buf out;
 
 	buf_init(&out, 0);
-	admin_pages_answer(&doors, verdict, &request, "127.0.0.1:9153", 784111777, &out);
+	admin_pages_answer(&doors, verdict, &request, "127.0.0.1:9153", !daemon->is_far, 784111777,
+			   &out);
 	assert_false(out.failed);
 	return out.data;
 }
@@ -249,7 +265,8 @@ static void assert_reply(const char *request, struct daemon_state *daemon, const
 
 	assert_non_null(end);
 	assert_memory_equal(reply, status, strlen(status));
-	assert_string_equal(end + 4, body);
+	if (body)
+		assert_string_equal(end + 4, body);
 	free(reply);
 }
 
@@ -344,6 +361,69 @@ static void refusal_of_head_has_no_body(void **state)
 	assert_reply_has("HEAD /health HTTP/1.0\r\n\r\n", "\r\nContent-Length: 9\r\n");
 }
 
+static void flush_says_how_many_entries_went(void **state)
+{
+	struct daemon_state daemon = { .flush_result = 3 };
+
+	(void)state;
+	assert_reply(
+		"POST /v1/flush?x=1&name=WWW.Example%2ecom. HTTP/1.1\r\nHost: localhost\r\n\r\n",
+		&daemon, "HTTP/1.1 200 OK\r\n",
+		"3 entries forgotten of www.example.com and below\n");
+	assert_int_equal(daemon.flushed_length, 17);
+	assert_memory_equal(daemon.flushed, "\3www\7example\3com", 17);
+	daemon.flush_result = 1;
+	assert_reply("POST /v1/flush?name=. HTTP/1.0\r\n\r\n", &daemon, "HTTP/1.1 200 OK\r\n",
+		     "1 entry forgotten of . and below\n");
+	assert_int_equal(daemon.flushed_length, 1);
+}
+
+static void flush_without_a_name_is_bad(void **state)
+{
+	static const char *const queries[] = {
+		"",	     "?",	    "?name=",	  "?nam=x",   "?name=%",      "?name=%4",
+		"?name=%zz", "?name=a%00b", "?name=a..b", "?xname=a", "?name=%2e%2e", "?other&name"
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(queries) / sizeof(queries[0]); i++) {
+		struct daemon_state daemon = { 0 };
+		char request[128];
+
+		snprintf(request, sizeof(request), "POST /v1/flush%s HTTP/1.0\r\n\r\n", queries[i]);
+		assert_reply(request, &daemon, "HTTP/1.1 400 Bad Request\r\n",
+			     "?name=NAME is missing, or is no domain name\n");
+		assert_int_equal(daemon.flushed_length, 0);
+	}
+}
+
+static void flush_is_for_this_host_and_for_no_web_page(void **state)
+{
+	struct daemon_state daemon = { .is_far = true };
+
+	(void)state;
+	assert_reply("POST /v1/flush?name=x HTTP/1.0\r\n\r\n", &daemon,
+		     "HTTP/1.1 403 Forbidden\r\n", NULL);
+	daemon.is_far = false;
+	assert_reply("POST /v1/flush?name=x HTTP/1.0\r\nOrigin: null\r\n\r\n", &daemon,
+		     "HTTP/1.1 403 Forbidden\r\n", NULL);
+	assert_reply("POST /v1/flush?name=x HTTP/1.1\r\nHost: evil.example\r\n\r\n", &daemon,
+		     "HTTP/1.1 400 Bad Request\r\n", NULL);
+	assert_reply("GET /v1/flush?name=x HTTP/1.0\r\n\r\n", &daemon,
+		     "HTTP/1.1 405 Method Not Allowed\r\n", "POST only\n");
+	assert_int_equal(daemon.flushed_length, 0);
+	assert_reply_has("GET /v1/flush HTTP/1.0\r\n\r\n", "\r\nAllow: POST\r\n");
+}
+
+static void flush_that_fails_is_unavailable(void **state)
+{
+	struct daemon_state daemon = { .flush_result = -110 };
+
+	(void)state;
+	assert_reply("POST /v1/flush?name=x HTTP/1.0\r\n\r\n", &daemon,
+		     "HTTP/1.1 503 Service Unavailable\r\n", NULL);
+}
+
 static void page_that_did_not_fit_fails_as_a_whole(void **state)
 {
 	static const char text[] = "GET /metrics HTTP/1.0\r\n\r\n";
@@ -354,7 +434,7 @@ static void page_that_did_not_fit_fails_as_a_whole(void **state)
 	(void)state;
 	buf_init(&out, 0);
 	assert_int_equal(admin_request_parse(text, strlen(text), &request), ADMIN_REQUEST_OK);
-	admin_pages_answer(&doors, ADMIN_REQUEST_OK, &request, NULL, 0, &out);
+	admin_pages_answer(&doors, ADMIN_REQUEST_OK, &request, NULL, true, 0, &out);
 	assert_true(out.failed);
 	buf_deinit(&out);
 }
@@ -382,6 +462,10 @@ int main(void)
 		cmocka_unit_test(index_lists_the_routes),
 		cmocka_unit_test(refusals_have_their_status),
 		cmocka_unit_test(refusal_of_head_has_no_body),
+		cmocka_unit_test(flush_says_how_many_entries_went),
+		cmocka_unit_test(flush_without_a_name_is_bad),
+		cmocka_unit_test(flush_is_for_this_host_and_for_no_web_page),
+		cmocka_unit_test(flush_that_fails_is_unavailable),
 		cmocka_unit_test(page_that_did_not_fit_fails_as_a_whole),
 	};
 

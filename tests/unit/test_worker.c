@@ -19,6 +19,7 @@
 #include "base/bytes.h"
 #include "config/config.h"
 #include "forward/upstream.h"
+#include "listen/flush.h"
 #include "listen/sockets.h"
 #include "listen/worker.h"
 #include "unit/fake_pipeline.h"
@@ -102,6 +103,12 @@ void pipeline_set_upstreams(struct pipeline *pipeline, struct upstream_list *lis
 	(void)pipeline;
 	(void)list;
 	atomic_fetch_add(&upstreams_count, 1);
+}
+
+size_t pipeline_flush(struct pipeline *pipeline, const uint8_t *name, size_t length)
+{
+	(void)pipeline, (void)name;
+	return length;
 }
 
 uint32_t pipeline_waiting_count(const struct pipeline *pipeline)
@@ -356,6 +363,37 @@ static void messages_after_the_end_are_dropped_with_what_they_hold(void **state)
 	room_close(room); /* looks at the references */
 }
 
+static void a_flush_is_reported_to_whoever_waits(void **state)
+{
+	struct room *room = room_open();
+	struct flush *flush = flush_new((const uint8_t *)"\3www", 5, 1);
+	struct worker_message message = { .kind = WORKER_FLUSH, .flush = flush };
+	size_t count = 0;
+
+	(void)state;
+	assert_int_equal(worker_tell(room->worker, &message), 0);
+	assert_int_equal(flush_wait(flush, PATIENCE_MS, &count), 0);
+	assert_int_equal(count, 5);
+	room_close(room);
+}
+
+static void a_flush_after_the_end_is_reported_too(void **state)
+{
+	struct room *room = room_open();
+	struct flush *flush = flush_new((const uint8_t *)"", 1, 1);
+	struct worker_message message = { .kind = WORKER_FLUSH, .flush = flush };
+	size_t count = 1;
+
+	(void)state;
+	worker_ask_stop(room->worker);
+	while (!worker_has_ended(room->worker))
+		(void)poll(NULL, 0, 1);
+	assert_int_equal(worker_tell(room->worker, &message), 0);
+	room_close(room);
+	assert_int_equal(flush_wait(flush, PATIENCE_MS, &count), 0);
+	assert_int_equal(count, 0);
+}
+
 static void a_stopping_worker_answers_what_waits_and_takes_nothing_new(void **state)
 {
 	struct room *room = room_open();
@@ -484,6 +522,8 @@ int main(void)
 		cmocka_unit_test(new_configuration_and_upstreams_reach_the_pipeline),
 		cmocka_unit_test(a_full_box_says_so_and_does_not_keep_the_worker_alive),
 		cmocka_unit_test(messages_after_the_end_are_dropped_with_what_they_hold),
+		cmocka_unit_test(a_flush_is_reported_to_whoever_waits),
+		cmocka_unit_test(a_flush_after_the_end_is_reported_too),
 		cmocka_unit_test(a_stopping_worker_answers_what_waits_and_takes_nothing_new),
 		cmocka_unit_test(what_waits_in_vain_does_not_hold_up_a_stop),
 		cmocka_unit_test(a_worker_that_cannot_start_says_why_and_leaves_the_sockets),
