@@ -16,7 +16,7 @@ MANDIR ?= $(PREFIX)/share/man
 DOCDIR ?= $(PREFIX)/share/doc/nomad-dns
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 
-PACKAGES := libcurl libuv libcjson ldns liburcu-qsbr liburcu-cds
+PACKAGES := libcurl libuv libcjson ldns liburcu-qsbr liburcu-cds openssl
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion -Wvla -Wformat=2
 HARDENING := -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2 -fPIE
 ifneq ($(filter x86_64 i686,$(shell uname -m)),)

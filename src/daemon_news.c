@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mailbox.h"
 #include "base/sd_notify.h"
+#include "base/str.h"
 #include "config/config.h"
 #include "daemon.h"
 #include "forward/upstream.h"
@@ -193,16 +194,18 @@ static void tell_all(struct daemon *d, enum worker_message_kind kind)
 
 void daemon_say_upstreams(const struct upstream_list *list, char *report)
 {
-	char text[ADDR_TEXT_MAX], line[512] = "";
+	char text[UPSTREAM_TEXT_MAX], line[512] = "";
 	size_t at = 0;
+	int written;
 
 	for (char *rest = report, *one; (one = strsep(&rest, "\n"));) {
 		if (*one)
 			log_warn("forward", "%s", one);
 	}
-	for (size_t i = 0; i < list->count && at < sizeof(line) - ADDR_TEXT_MAX - 2; i++) {
-		addr_format(&list->upstream[i].addr, text);
-		at += (size_t)snprintf(line + at, sizeof(line) - at, "%s%s", at ? ", " : "", text);
+	for (size_t i = 0; i < list->count && at < sizeof(line) - 1; i++) {
+		upstream_format(&list->upstream[i], text);
+		written = str_format(line + at, sizeof(line) - at, "%s%s", at ? ", " : "", text);
+		at = written < 0 ? sizeof(line) : at + (size_t)written;
 	}
 	if (list->forwards_nothing)
 		log_info("forward", "names outside our zones are refused (forward=none)");

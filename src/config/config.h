@@ -19,6 +19,8 @@ struct config_zone {
 	uint8_t name[DNS_NAME_MAX]; /* folded wire form */
 };
 
+#define CONFIG_TLS_NAME_MAX 254 /* a host name and its NUL */
+
 enum config_forward_kind { CONFIG_FORWARD_ADDRESS, CONFIG_FORWARD_FILE, CONFIG_FORWARD_NONE };
 
 struct config_forward { /* one value of `forward` */
@@ -27,7 +29,10 @@ struct config_forward { /* one value of `forward` */
 				*/
 	uint8_t domain[DNS_NAME_MAX];
 	struct addr address; /* ADDRESS */
-	char *path;	     /* FILE: a resolv.conf */
+	bool is_tls;	     /* over TLS (RFC 7858), never in clear */
+	/* Whom its certificate must name; empty: the address. */
+	char tls_name[CONFIG_TLS_NAME_MAX];
+	char *path; /* FILE: a resolv.conf */
 };
 
 enum config_log_queries {

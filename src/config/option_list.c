@@ -13,6 +13,8 @@
 #include "dns/name.h"
 
 #define DNS_PORT 53
+#define DNS_TLS_PORT 853 /* RFC 7858 §3.1 */
+#define TLS_SCHEME "tls://"
 
 int option_list_add_listen(const struct option_row *row, struct config *config, const char *text,
 			   char *why, size_t why_capacity)
@@ -252,6 +254,48 @@ void option_list_clear_zone(struct config *config)
 	config->zone_count = 0;
 }
 
+/* Letters, digits and hyphens between dots: what certificates and SNI speak of (RFC 6066 §3). */
+static bool is_host_name(const char *text)
+{
+	uint8_t name[DNS_NAME_MAX];
+
+	return text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				 "0123456789-.")] == '\0' &&
+	       strlen(text) < CONFIG_TLS_NAME_MAX && name_parse(text, name) > 1;
+}
+
+/* What follows "tls://": IP[:port][#name]. */
+static int parse_forward_tls(const char *text, struct config_forward *out, char *why,
+			     size_t why_capacity)
+{
+	const char *hash = strchr(text, '#');
+	char where[ADDR_TEXT_MAX];
+	int length = (int)(hash ? (size_t)(hash - text) : strnlen(text, sizeof(where)));
+
+	if (str_format(where, sizeof(where), "%.*s", length, text) < 0 ||
+	    addr_parse(where, DNS_TLS_PORT, &out->address) < 0 || out->address.port == 0 ||
+	    addr_is_any(&out->address)) {
+		snprintf(why, why_capacity,
+			 "after tls:// stands no IP address with an optional port; the name in "
+			 "the server's certificate goes behind it, as in "
+			 "tls://192.0.2.1#dns.example");
+		return -EINVAL;
+	}
+	if (hash && !is_host_name(hash + 1)) {
+		snprintf(why, why_capacity, "what stands after '#' is no host name");
+		return -EINVAL;
+	}
+	out->kind = CONFIG_FORWARD_ADDRESS;
+	out->is_tls = true;
+	if (hash)
+		str_format(out->tls_name, sizeof(out->tls_name), "%s", hash + 1);
+	/* Certificates are written without the root's dot. */
+	length = (int)strlen(out->tls_name);
+	if (length > 0 && out->tls_name[length - 1] == '.')
+		out->tls_name[length - 1] = '\0';
+	return 0;
+}
+
 /* What follows an optional "DOMAIN=": "none", a path, or an address. */
 static int parse_forward_target(const char *text, struct config_forward *out, char *why,
 				size_t why_capacity)
@@ -265,10 +309,8 @@ static int parse_forward_target(const char *text, struct config_forward *out, ch
 		out->path = strdup(text);
 		return out->path == NULL ? -ENOMEM : 0;
 	}
-	if (strncasecmp(text, "tls://", 6) == 0) {
-		snprintf(why, why_capacity, "DNS over TLS is not supported");
-		return -EINVAL;
-	}
+	if (strncasecmp(text, TLS_SCHEME, strlen(TLS_SCHEME)) == 0)
+		return parse_forward_tls(text + strlen(TLS_SCHEME), out, why, why_capacity);
 	out->kind = CONFIG_FORWARD_ADDRESS;
 	if (addr_parse(text, DNS_PORT, &out->address) < 0 || out->address.port == 0 ||
 	    addr_is_any(&out->address)) {

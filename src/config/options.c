@@ -217,7 +217,8 @@ const struct option_row option_rows[] = {
 	{ .name = "forward",
 	  .value = "/etc/resolv.conf",
 	  .argument = "WHERE",
-	  .allowed = "IP[:port], the path of a resolv.conf, none, or DOMAIN= before one of these",
+	  .allowed = "IP[:port], tls://IP[:port][#name], the path of a resolv.conf, none, or "
+		     "DOMAIN= before one of these",
 	  .help = "resolvers for everything else; DOMAIN= for that domain only",
 	  .is_repeatable = true,
 	  .max = 256,

@@ -175,10 +175,9 @@ static void on_udp_error(struct exchange_udp *udp, int error);
 static void on_udp_closed(struct exchange_udp *udp);
 static void on_tcp_message(struct exchange_tcp *tcp, const uint8_t *message, size_t length);
 static void on_tcp_error(struct exchange_tcp *tcp, int error);
-static void on_tcp_closed(struct exchange_tcp *tcp);
 
 static const struct exchange_udp_doors udp_doors = { on_udp_packet, on_udp_error, on_udp_closed };
-static const struct exchange_tcp_doors tcp_doors = { on_tcp_message, on_tcp_error, on_tcp_closed };
+static const struct exchange_tcp_doors tcp_doors = { on_tcp_message, on_tcp_error };
 
 /* Sends over UDP to one upstream. Whether it is worth waiting for. */
 static bool send_udp(struct exchange *exchange, int upstream, uint64_t now_ms)
@@ -208,17 +207,14 @@ static bool send_udp(struct exchange *exchange, int upstream, uint64_t now_ms)
 	return true;
 }
 
-/* Asks the next upstream over UDP. False: none left (with `again`: no question left). */
-static bool ask_udp(struct exchange *exchange, bool again, uint64_t now_ms)
+/* A stream loses nothing: asking again there while it is open would only add to its work. */
+static bool is_asked_over_tcp(const struct exchange *exchange, int upstream)
 {
-	while (exchange->udp_sends < EXCHANGE_UDP_SENDS) {
-		int upstream = choose(exchange, again, now_ms);
+	for (unsigned i = 0; i < EXCHANGE_TCP_SENDS; i++) {
+		const struct exchange_attempt *attempt = &exchange->tcp[i].attempt;
 
-		if (upstream < 0)
-			return false;
-		if (send_udp(exchange, upstream, now_ms))
+		if (attempt->state == ATTEMPT_OPEN && attempt->upstream == upstream)
 			return true;
-		again = false;
 	}
 	return false;
 }
@@ -229,23 +225,49 @@ static bool send_tcp(struct exchange *exchange, int upstream, uint64_t now_ms)
 	uint64_t patience_ms = upstream_patience_ms(exchange->health, upstream) * 2;
 	uint8_t query[REPLY_QUERY_MAX];
 	size_t length = prepare(exchange, &tcp->attempt, upstream, now_ms, query);
-	int result = exchange_tcp_open(&tcp->tcp, exchange->doors->loop, &tcp_doors,
-				       &upstream_at(exchange, upstream)->addr, query, length);
+	int result =
+		exchange_tcp_open(&tcp->tcp, exchange->pool, &tcp_doors, upstream, query, length);
 
-	tcp->attempt.state = ATTEMPT_OPEN;
-	exchange->open_handles++;
 	if (result) {
 		exchange->had_network_error = true;
 		if (!is_own_failure(result))
 			upstream_failed(exchange->health, upstream, now_ms);
-		close_tcp(tcp);
 		return false;
 	}
+	tcp->attempt.state = ATTEMPT_OPEN;
+	tcp->tcp.is_last_send = exchange->tcp_sends > 1;
 	count(exchange, METRIC_UPSTREAM_QUERIES_TCP);
 	exchange->awaited = upstream;
 	wait_at_most(exchange,
 		     patience_ms < TCP_PATIENCE_MIN_MS ? TCP_PATIENCE_MIN_MS : patience_ms, now_ms);
 	return true;
+}
+
+/* Sends to an upstream as it is asked first: over UDP, or over TLS when nothing goes there in
+ * clear. Whether it is worth waiting for. */
+static bool send_first(struct exchange *exchange, int upstream, uint64_t now_ms)
+{
+	if (!upstream_at(exchange, upstream)->is_tls)
+		return exchange->udp_sends < EXCHANGE_UDP_SENDS &&
+		       send_udp(exchange, upstream, now_ms);
+	return exchange->tcp_sends < EXCHANGE_TCP_SENDS && !is_asked_over_tcp(exchange, upstream) &&
+	       send_tcp(exchange, upstream, now_ms);
+}
+
+/* Asks the next upstream over UDP, or over TLS. False: none left (with `again`: no question left).
+ */
+static bool ask_udp(struct exchange *exchange, bool again, uint64_t now_ms)
+{
+	while (exchange->udp_sends + exchange->tcp_sends < EXCHANGE_UDP_SENDS) {
+		int upstream = choose(exchange, again, now_ms);
+
+		if (upstream < 0)
+			return false;
+		if (send_first(exchange, upstream, now_ms))
+			return true;
+		again = false;
+	}
+	return false;
 }
 
 /* Asks `upstream` over TCP, or the next one when it is -1. False: none left. */
@@ -262,7 +284,7 @@ static bool ask_tcp(struct exchange *exchange, int upstream, uint64_t now_ms)
 			upstream = choose(exchange, false, now_ms);
 		if (upstream < 0)
 			return false;
-		if (send_tcp(exchange, upstream, now_ms))
+		if (!is_asked_over_tcp(exchange, upstream) && send_tcp(exchange, upstream, now_ms))
 			return true;
 		upstream = -1;
 	}
@@ -368,8 +390,7 @@ static bool ask_without_edns(struct exchange *exchange, int upstream, uint64_t n
 	exchange->without_edns = true;
 	switch (exchange->phase) {
 	case EXCHANGE_OVER_UDP:
-		return exchange->udp_sends < EXCHANGE_UDP_SENDS &&
-		       send_udp(exchange, upstream, now_ms);
+		return send_first(exchange, upstream, now_ms);
 	case EXCHANGE_OVER_TCP:
 		return exchange->tcp_sends < EXCHANGE_TCP_SENDS &&
 		       send_tcp(exchange, upstream, now_ms);
@@ -385,9 +406,10 @@ static void take_reply(struct exchange *exchange, const struct exchange_attempt 
 {
 	int upstream = attempt->upstream;
 
-	/* Nobody between us and a loopback resolver can have set AD; from elsewhere it proves
-	 * nothing (RFC 4035 §4.9.3). */
-	if (!addr_is_loopback(&upstream_at(exchange, upstream)->addr))
+	/* Nobody between us and a loopback resolver, or one reached over TLS, can have set AD;
+	 * from elsewhere it proves nothing (RFC 4035 §4.9.3). */
+	if (!addr_is_loopback(&upstream_at(exchange, upstream)->addr) &&
+	    !upstream_at(exchange, upstream)->is_tls)
 		reply->image->flags &= (uint16_t)~DNS_FLAG_AD;
 	if (reply->image->rcode == DNS_REFUSED)
 		upstream_failed(exchange->health, upstream, now_ms);
@@ -504,24 +526,23 @@ static void on_tcp_error(struct exchange_tcp *handle, int error)
 	struct exchange *exchange = tcp->attempt.exchange;
 
 	close_tcp(tcp);
-	/* It may serve UDP well all the same, so its standing does not suffer. */
-	if (!is_own_failure(error))
+	if (!is_own_failure(error)) {
 		exchange->had_network_error = true;
+		/* One in clear may serve UDP well all the same, so its standing does not suffer. */
+		if (upstream_at(exchange, tcp->attempt.upstream)->is_tls)
+			upstream_failed(exchange->health, tcp->attempt.upstream, clock_now_ms());
+	}
 	on_setback(exchange, tcp->attempt.upstream, clock_now_ms());
-}
-
-static void on_tcp_closed(struct exchange_tcp *handle)
-{
-	drop_handle(list_entry(handle, struct tcp_attempt, tcp)->attempt.exchange);
 }
 
 void exchange_start(struct exchange *exchange, const struct exchange_doors *doors,
 		    const struct question *question, struct upstream_health *health,
-		    uint64_t deadline_ms, uint64_t now_ms)
+		    struct exchange_tcp_pool *pool, uint64_t deadline_ms, uint64_t now_ms)
 {
 	exchange->doors = doors;
 	exchange->question = question;
 	exchange->health = health;
+	exchange->pool = pool;
 	exchange->deadline_ms = deadline_ms;
 	exchange->awaited = -1;
 	uv_timer_init(doors->loop, &exchange->timer);

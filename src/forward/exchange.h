@@ -23,7 +23,7 @@ struct exchange;
 struct metrics;
 
 #define EXCHANGE_UDP_SENDS 3 /* RFC 9520 §3.1: two retries at most, per transport */
-#define EXCHANGE_TCP_SENDS 2
+#define EXCHANGE_TCP_SENDS 3
 
 struct exchange_doors {
 	uv_loop_t *loop;
@@ -51,6 +51,7 @@ struct exchange {
 	const struct exchange_doors *doors;
 	const struct question *question; /* the owner's, for as long as the exchange */
 	struct upstream_health *health;	 /* likewise */
+	struct exchange_tcp_pool *pool;	 /* likewise; of the same upstreams */
 	enum { EXCHANGE_OVER_UDP, EXCHANGE_OVER_TCP, EXCHANGE_DONE } phase;
 	uint64_t deadline_ms;
 	uint64_t tried;	   /* upstreams asked in this round, over the transport of the phase */
@@ -75,7 +76,7 @@ struct exchange {
 /* Sends the first question. `exchange` is zeroed storage. */
 void exchange_start(struct exchange *exchange, const struct exchange_doors *doors,
 		    const struct question *question, struct upstream_health *health,
-		    uint64_t deadline_ms, uint64_t now_ms);
+		    struct exchange_tcp_pool *pool, uint64_t deadline_ms, uint64_t now_ms);
 
 /* Ends it without a word. Does nothing when it is done already. */
 void exchange_abort(struct exchange *exchange);

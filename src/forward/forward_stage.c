@@ -23,6 +23,7 @@
  * began with it has ended. */
 struct era {
 	struct upstream_health *health;
+	struct exchange_tcp_pool *pool;
 	unsigned users;
 };
 
@@ -49,7 +50,8 @@ struct forward_stage {
 	struct hash_key secret;
 	struct config_zone *zones; /* ours: no upstream is believed about them */
 	size_t zone_count;
-	struct era *era; /* NULL: no upstreams yet */
+	struct era *era;     /* NULL: no upstreams yet */
+	unsigned pool_count; /* of eras that are not gone yet */
 	struct work *bucket[BUCKETS];
 	struct list works;
 	unsigned work_count;
@@ -65,25 +67,40 @@ static void on_exchange_done(struct exchange *exchange, struct reply *reply, uin
 static void on_exchange_closed(struct exchange *exchange);
 static bool is_ours(const void *arg, const uint8_t *name, size_t length);
 
-static struct era *era_new(struct upstream_list *list)
+static void free_if_closed(struct forward_stage *stage);
+
+static struct era *era_new(struct forward_stage *stage, struct upstream_list *list)
 {
 	struct era *era = calloc(1, sizeof(*era));
 
 	if (!era)
 		return NULL;
 	era->health = upstream_health_new(list);
-	if (!era->health) {
+	if (era->health)
+		era->pool = exchange_tcp_pool_open(stage->doors.loop, stage->doors.metrics, list);
+	if (!era->pool) {
+		upstream_health_free(era->health);
 		free(era);
 		return NULL;
 	}
+	stage->pool_count++;
 	era->users = 1;
 	return era;
 }
 
-static void era_drop(struct era *era)
+static void on_pool_closed(void *arg)
+{
+	struct forward_stage *stage = arg;
+
+	stage->pool_count--;
+	free_if_closed(stage);
+}
+
+static void era_drop(struct forward_stage *stage, struct era *era)
 {
 	if (!era || --era->users > 0)
 		return;
+	exchange_tcp_pool_close(era->pool, on_pool_closed, stage);
 	upstream_health_free(era->health);
 	free(era);
 }
@@ -207,9 +224,8 @@ static bool is_ours(const void *arg, const uint8_t *name, size_t length)
 
 static void free_if_closed(struct forward_stage *stage)
 {
-	if (!stage->is_anchor_closed || stage->work_count > 0)
+	if (!stage->is_anchor_closed || stage->work_count > 0 || stage->pool_count > 0)
 		return;
-	era_drop(stage->era);
 	free(stage->zones);
 	stage->closed(stage->closed_arg);
 	free(stage);
@@ -236,6 +252,8 @@ void forward_stage_close(struct forward_stage *stage, void (*closed)(void *), vo
 		hide_work(work);
 		exchange_abort(&work->exchange);
 	}
+	era_drop(stage, stage->era);
+	stage->era = NULL;
 	uv_close((uv_handle_t *)&stage->anchor, on_anchor_closed);
 }
 
@@ -243,14 +261,16 @@ void forward_stage_set_upstreams(struct forward_stage *stage, struct upstream_li
 {
 	struct era *era;
 
+	if (stage->is_closing)
+		return;
 	if (stage->era && upstream_list_same(upstream_health_list(stage->era->health), list))
 		return;
-	era = era_new(list);
+	era = era_new(stage, list);
 	if (!era) {
 		log_error("forward", "out of memory: the old upstreams stay in use");
 		return;
 	}
-	era_drop(stage->era);
+	era_drop(stage, stage->era);
 	stage->era = era;
 	memset(stage->failure, 0, sizeof(stage->failure));
 }
@@ -314,7 +334,7 @@ enum verdict forward_stage_wait(struct forward_stage *stage, struct query *query
 	list_append(&work->waiting, &query->by_cause);
 	add_work(stage, work);
 	exchange_start(&work->exchange, &stage->exchange_doors, &work->question, work->era->health,
-		       query->deadline_ms, now_ms);
+		       work->era->pool, query->deadline_ms, now_ms);
 	return VERDICT_PENDING;
 }
 
@@ -350,7 +370,7 @@ static void on_exchange_closed(struct exchange *exchange)
 
 	list_remove(&work->by_stage);
 	stage->work_count--;
-	era_drop(work->era);
+	era_drop(stage, work->era);
 	free(work);
 	if (stage->is_closing)
 		free_if_closed(stage);

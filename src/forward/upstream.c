@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "config/config.h"
 #include "config/resolv_conf.h"
@@ -76,7 +77,8 @@ static bool is_same_upstream(const struct upstream *a, const struct upstream *b)
 {
 	return addr_same_ip(&a->addr, &b->addr) && a->addr.port == b->addr.port &&
 	       a->domain_length == b->domain_length &&
-	       memcmp(a->domain, b->domain, a->domain_length) == 0;
+	       memcmp(a->domain, b->domain, a->domain_length) == 0 && a->is_tls == b->is_tls &&
+	       strcasecmp(a->tls_name, b->tls_name) == 0;
 }
 
 static void add_upstream(struct upstream_list *list, const struct config *config,
@@ -95,8 +97,11 @@ static void add_upstream(struct upstream_list *list, const struct config *config
 		say(report, "upstream %s left out: %d upstreams are the most", text, UPSTREAM_MAX);
 		return;
 	}
-	*upstream = (struct upstream){ .addr = *addr, .domain_length = forward->domain_length };
+	*upstream = (struct upstream){ .addr = *addr,
+				       .domain_length = forward->domain_length,
+				       .is_tls = forward->is_tls };
 	memcpy(upstream->domain, forward->domain, forward->domain_length);
+	memcpy(upstream->tls_name, forward->tls_name, sizeof(upstream->tls_name));
 	for (size_t i = 0; i < list->count; i++) {
 		if (is_same_upstream(&list->upstream[i], upstream))
 			return;
@@ -122,6 +127,36 @@ static void add_file(struct upstream_list *list, const struct config *config,
 		say(report, "%s names no upstream resolver", forward->path);
 	for (int i = 0; i < count; i++)
 		add_upstream(list, config, forward, &found[i], report);
+}
+
+void upstream_format(const struct upstream *upstream, char out[UPSTREAM_TEXT_MAX])
+{
+	char where[ADDR_TEXT_MAX];
+
+	addr_format(&upstream->addr, where);
+	snprintf(out, UPSTREAM_TEXT_MAX, "%s%s%s%s", upstream->is_tls ? "tls://" : "", where,
+		 upstream->tls_name[0] ? "#" : "", upstream->tls_name);
+}
+
+/* Whoever lists both may not know that names leave in clear whenever TLS does not work. */
+static void warn_of_clear_text(const struct upstream_list *list, struct report *report)
+{
+	char over_tls[UPSTREAM_TEXT_MAX], in_clear[UPSTREAM_TEXT_MAX];
+
+	for (size_t i = 0; i < list->count * list->count; i++) {
+		const struct upstream *a = &list->upstream[i / list->count];
+		const struct upstream *b = &list->upstream[i % list->count];
+
+		if (!a->is_tls || b->is_tls || a->domain_length != b->domain_length ||
+		    memcmp(a->domain, b->domain, a->domain_length) != 0)
+			continue;
+		upstream_format(a, over_tls);
+		upstream_format(b, in_clear);
+		say(report,
+		    "the same names go to %s and, when that does not answer, to %s in clear",
+		    over_tls, in_clear);
+		return;
+	}
 }
 
 struct upstream_list *upstream_list_new(const struct config *config, char *out_report,
@@ -153,6 +188,7 @@ struct upstream_list *upstream_list_new(const struct config *config, char *out_r
 			break;
 		}
 	}
+	warn_of_clear_text(list, &report);
 	fitted = realloc(list, sizeof(*list) + list->count * sizeof(list->upstream[0]));
 	return fitted ? fitted : list;
 }

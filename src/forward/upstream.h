@@ -12,9 +12,8 @@
 #include <stdint.h>
 
 #include "base/addr.h"
+#include "config/config.h"
 #include "dns/dns.h"
-
-struct config;
 
 struct upstream_list {
 	atomic_uint references;
@@ -24,6 +23,9 @@ struct upstream_list {
 		struct addr addr;
 		uint8_t domain_length; /* 0: every name */
 		uint8_t domain[DNS_NAME_MAX];
+		bool is_tls;			    /* RFC 7858: nothing goes there in clear */
+		char tls_name[CONFIG_TLS_NAME_MAX]; /* of its certificate; empty: the address */
+		atomic_bool is_refused;		    /* the log says that TLS does not work there */
 	} upstream[];
 };
 
@@ -39,6 +41,10 @@ struct upstream_list *upstream_list_new(const struct config *config, char *out_r
 struct upstream_list *upstream_list_hold(struct upstream_list *list);
 void upstream_list_drop(struct upstream_list *list);
 bool upstream_list_same(const struct upstream_list *a, const struct upstream_list *b);
+
+/* "192.0.2.1:53", "tls://192.0.2.1:853#dns.example". */
+#define UPSTREAM_TEXT_MAX (ADDR_TEXT_MAX + CONFIG_TLS_NAME_MAX + 8)
+void upstream_format(const struct upstream *upstream, char out[UPSTREAM_TEXT_MAX]);
 
 /* Whether any upstream of the list is meant for this folded name. */
 bool upstream_list_covers(const struct upstream_list *list, const uint8_t *folded, size_t length);

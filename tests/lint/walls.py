@@ -45,6 +45,7 @@ DOORS = {
     r"curl/.*": "src/nomad/http.c",
     r"(cjson/)?cJSON\.h": "src/nomad/json.c",
     r"ldns/.*": "src/dns/records.c",
+    r"openssl/.*": "src/forward/tls.c",
 }
 
 # Files that know no loop: uv.h must not reach them, not even through another header.

@@ -87,10 +87,41 @@ static void none_forwards_nothing_and_stands_alone(void **state)
 	assert_flag_fails("--forward=192.0.2.1 --forward=none", "none and something else");
 }
 
-static void forward_over_tls_is_said_to_be_missing(void **state)
+static void forward_over_tls_has_an_address_and_perhaps_a_name(void **state)
 {
+	struct config *config = load_well(
+		"--forward=tls://192.0.2.1 --forward=tls://[2001:db8::1]:8853#DNS.example. "
+		"--forward=consul=TLS://127.0.0.1#x",
+		"", NULL);
+
 	(void)state;
-	assert_flag_fails("--forward=tls://192.0.2.1", "not supported");
+	assert_int_equal(config->forward_count, 3);
+	assert_int_equal(config->forward[0].kind, CONFIG_FORWARD_ADDRESS);
+	assert_true(config->forward[0].is_tls);
+	assert_addr(&config->forward[0].address, "192.0.2.1:853");
+	assert_string_equal(config->forward[0].tls_name, "");
+	assert_addr(&config->forward[1].address, "[2001:db8::1]:8853");
+	assert_string_equal(config->forward[1].tls_name, "DNS.example");
+	assert_int_equal(config->forward[2].domain_length, 8);
+	assert_string_equal(config->forward[2].tls_name, "x");
+	config_drop(config);
+}
+
+static void forward_over_tls_wants_an_address_and_a_host_name(void **state)
+{
+	char long_name[320] = "--forward=tls://192.0.2.1#";
+
+	(void)state;
+	memset(long_name + strlen(long_name), 'a', 64);
+	assert_flag_fails("--forward=tls://", "no IP address");
+	assert_flag_fails("--forward=tls://dns.example", "no IP address");
+	assert_flag_fails("--forward=tls://192.0.2.1:0", "no IP address");
+	assert_flag_fails("--forward=tls://0.0.0.0", "no IP address");
+	assert_flag_fails("--forward=tls://192.0.2.1#", "no host name");
+	assert_flag_fails("--forward=tls://192.0.2.1#.", "no host name");
+	assert_flag_fails("--forward=tls://192.0.2.1#a..b", "no host name");
+	assert_flag_fails("--forward=tls://192.0.2.1#*.example", "no host name");
+	assert_flag_fails(long_name, "no host name");
 }
 
 static void nomad_address_keeps_scheme_user_and_port_and_drops_the_path(void **state)
@@ -159,7 +190,9 @@ int main(void)
 						make_directory, remove_directory),
 		cmocka_unit_test_setup_teardown(none_forwards_nothing_and_stands_alone,
 						make_directory, remove_directory),
-		cmocka_unit_test_setup_teardown(forward_over_tls_is_said_to_be_missing,
+		cmocka_unit_test_setup_teardown(forward_over_tls_has_an_address_and_perhaps_a_name,
+						make_directory, remove_directory),
+		cmocka_unit_test_setup_teardown(forward_over_tls_wants_an_address_and_a_host_name,
 						make_directory, remove_directory),
 		cmocka_unit_test_setup_teardown(
 			nomad_address_keeps_scheme_user_and_port_and_drops_the_path, make_directory,
