@@ -42,6 +42,8 @@ void mirror_tick(struct mirror *mirror, uint64_t now_ms)
 	list_for_each (link, &mirror->active)
 		mirror_call_tick(list_entry(link, struct call, link), now_ms);
 	mirror_health_tick(mirror, now_ms);
+	mirror_live_tick(mirror, now_ms);
+	mirror_settle_tick(mirror, now_ms);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -106,17 +108,23 @@ static bool take_config(struct mirror *mirror, const struct config *config)
 
 static void free_mirror(struct mirror *mirror)
 {
+	mirror_live_free(mirror);
 	mirror_space_forget(mirror);
 	map_free(mirror->ask_by_key);
 	free(mirror->filter);
 	free(mirror);
 }
 
-/* The first list, for whoever comes: ready means that Nomad said one good word. */
+/* Ready means that Nomad said one good word: the list of the namespace that is asked about first,
+ * unless all lists are about to come. */
 static void say_hello(struct mirror *mirror)
 {
 	char label[DNS_LABEL_MAX + 1] = "";
 
+	if (mirror->ceiling != CONFIG_MIRROR_LOOKUP) {
+		mirror_health_probe_now(mirror);
+		return;
+	}
 	name_fold((const uint8_t *)mirror->home, strlen(mirror->home), (uint8_t *)label);
 	if (mirror_want_list(mirror, label))
 		mirror_pump(mirror);
@@ -141,14 +149,18 @@ struct mirror *mirror_open(const struct mirror_doors *doors, const struct config
 	mirror->spaces = map_new();
 	mirror->ask_by_key = map_new();
 	hash_dice_init(&mirror->dice);
-	if (!mirror->spaces || !mirror->ask_by_key || !take_config(mirror, config)) {
+	if (!mirror->spaces || !mirror->ask_by_key || !take_config(mirror, config) ||
+	    !mirror_live_open(mirror, config)) {
 		free_mirror(mirror);
 		return NULL;
 	}
 	uv_timer_init(doors->loop, &mirror->timer);
-	mirror->timer.data = mirror;
+	uv_timer_init(doors->loop, &mirror->live_timer);
+	mirror->timer.data = mirror->live_timer.data = mirror;
+	mirror->open_handles = 2;
 	mirror_health_init(mirror);
 	say_hello(mirror);
+	mirror_live_start(mirror);
 	return mirror;
 }
 
@@ -158,6 +170,8 @@ static void on_timer_closed(uv_handle_t *handle)
 	void (*closed)(void *) = mirror->closed;
 	void *arg = mirror->closed_arg;
 
+	if (--mirror->open_handles)
+		return;
 	free_mirror(mirror);
 	if (closed)
 		closed(arg);
@@ -168,9 +182,11 @@ void mirror_close(struct mirror *mirror, void (*closed)(void *), void *arg)
 	mirror->is_closing = true;
 	mirror->closed = closed;
 	mirror->closed_arg = arg;
+	mirror_live_close(mirror);
 	mirror_end_asks(mirror);
 	if (mirror->health.probe)
 		mirror_call_drop(mirror->health.probe);
+	uv_close((uv_handle_t *)&mirror->live_timer, on_timer_closed);
 	uv_close((uv_handle_t *)&mirror->timer, on_timer_closed);
 }
 
@@ -181,6 +197,7 @@ void mirror_configure(struct mirror *mirror, const struct config *config)
 
 	if (take_config(mirror, config)) {
 		mirror_space_renew(mirror);
+		mirror_live_configure(mirror, config);
 		/* What was fetched under another filter, or promised for longer, is fetched again.
 		 */
 		if (!old_filter || strcmp(old_filter, mirror->filter) != 0 ||
@@ -203,6 +220,7 @@ void mirror_describe(const struct mirror *mirror, char *out, size_t capacity)
 {
 	const struct health *health = &mirror->health;
 	const char *address = http_address_text(mirror->doors.http, mirror->address);
+	const char *tier = mirror_tier_text(mirror_tier(mirror));
 	char duration[32];
 
 	str_format_duration_ms((clock_now_ms() - health->since_ms) / 1000 * 1000, duration,
@@ -214,10 +232,10 @@ void mirror_describe(const struct mirror *mirror, char *out, size_t capacity)
 		break;
 	case ZONE_NOMAD_OK:
 		if (health->is_holding)
-			snprintf(out, capacity, "lookup, but %s does not answer like Nomad: %s",
+			snprintf(out, capacity, "%s, but %s does not answer like Nomad: %s", tier,
 				 address, health->reason);
 		else
-			snprintf(out, capacity, "lookup, Nomad at %s%s", address,
+			snprintf(out, capacity, "%s, Nomad at %s%s", tier, address,
 				 mirror->is_leaderless ? ", which knows no leader" : "");
 		break;
 	case ZONE_NOMAD_LOST:

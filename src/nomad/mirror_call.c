@@ -16,7 +16,9 @@
 #define ANSWER_TIMEOUT_MS 5000 /* then an address counts as silent */
 #define STALE_AFTER_MS 1000
 #define ACTIVE_MAX 6   /* questions put at a time … */
+#define LEISURE_MAX 4  /* … with room for those somebody waits for … */
 #define REQUESTS_MAX 8 /* … so that of http's connections two are left for stale ones */
+#define REPEATS_MAX 3  /* a reply that an event has overtaken */
 #define COMPLAIN_EVERY_MS 60000
 #define ESCAPED_MAX (3 * 256 + 1)
 
@@ -33,7 +35,9 @@ static char *make_path(const struct mirror *mirror, const char *namespace, const
 	if (http_escape(namespace, strlen(namespace), space, sizeof(space)) < 0 ||
 	    (service && http_escape(service, strlen(service), name, sizeof(name)) < 0))
 		return NULL;
-	if (service)
+	if (strcmp(namespace, "*") == 0)
+		length = asprintf(&path, "/v1/services?namespace=*");
+	else if (service)
 		length = asprintf(&path, "/v1/service/%s?namespace=%s%s", name, space,
 				  mirror->filter);
 	else
@@ -59,6 +63,8 @@ struct call *mirror_call_new(struct mirror *mirror, struct ask *ask, const char 
 	list_init(&call->link);
 	call->mirror = mirror;
 	call->ask = ask;
+	call->on_end = ask ? mirror_on_call_end : NULL;
+	call->kind = !service ? CALL_KIND_LIST : ask ? CALL_KIND_SERVICE : CALL_KIND_PROBE;
 	call->namespace = strdup(namespace);
 	call->service = service ? strdup(service) : NULL;
 	call->path = make_path(mirror, namespace, service);
@@ -125,9 +131,10 @@ static void end_call(struct call *call, enum call_result result)
 	detach(call);
 	if (result == CALL_GOOD)
 		mirror_health_good(mirror, call);
-	if (call->ask)
-		mirror_on_call_end(call, result);
-	if (result != CALL_GOOD)
+	if (call->on_end)
+		call->on_end(call, result);
+	/* Rights to all namespaces are more than most tokens have. */
+	if (result != CALL_GOOD && !(result == CALL_DENIED && strcmp(call->namespace, "*") == 0))
 		mirror_health_bad(mirror, call, result);
 	free_call(call);
 	mirror_pump(mirror);
@@ -158,6 +165,7 @@ static int start_leg(struct leg *leg, uint64_t timeout_ms)
 static int ask_here(struct call *call)
 {
 	call->started_ms = clock_now_ms();
+	call->floor_index = call->mirror->index;
 	call->has_asked_stale = false;
 	return start_leg(call->mirror->is_leaderless ? &call->stale : &call->plain,
 			 ANSWER_TIMEOUT_MS);
@@ -183,7 +191,8 @@ void mirror_pump(struct mirror *mirror)
 			list_is_empty(&mirror->urgent) ? &mirror->leisure : &mirror->urgent;
 		struct call *call;
 
-		if (list_is_empty(queue))
+		if (list_is_empty(queue) ||
+		    (queue == &mirror->leisure && mirror->active_count >= LEISURE_MAX))
 			return;
 		call = list_entry(queue->next, struct call, link);
 		if (mirror_call_start(call) < 0)
@@ -202,7 +211,9 @@ static void ask_stale(struct call *call, uint64_t now_ms)
 void mirror_call_tick(struct call *call, uint64_t now_ms)
 {
 	if (!call->has_asked_stale && now_ms - call->started_ms >= STALE_AFTER_MS &&
-	    http_in_flight(call->mirror->doors.http) < REQUESTS_MAX)
+	    http_in_flight(call->mirror->doors.http) -
+			    http_held_in_flight(call->mirror->doors.http) <
+		    REQUESTS_MAX)
 		ask_stale(call, now_ms);
 }
 
@@ -325,12 +336,22 @@ static void on_denied(struct call *call, const struct http_reply *reply)
 	if (!call->has_retried_token && http_refresh_token(mirror->doors.http)) {
 		call->has_retried_token = true;
 		mirror_space_renew(mirror);
+		mirror_live_renew(mirror);
 		cancel_leg(&call->plain);
 		cancel_leg(&call->stale);
 		if (ask_here(call) == 0)
 			return;
 	}
 	end_call(call, CALL_DENIED);
+}
+
+static void note_leader(struct mirror *mirror, bool knows_leader)
+{
+	bool is_elected = mirror->is_leaderless && knows_leader;
+
+	mirror->is_leaderless = !knows_leader;
+	if (is_elected)
+		mirror_live_renew(mirror);
 }
 
 static void on_good_status(struct call *call, struct leg *leg, const struct http_reply *reply)
@@ -349,7 +370,18 @@ static void on_good_status(struct call *call, struct leg *leg, const struct http
 		fail_here(call, leg, false);
 		return;
 	}
-	mirror->is_leaderless = !reply->knows_leader;
+	if (rc == -EAGAIN && call->repeat_count++ < REPEATS_MAX) {
+		cancel_leg(&call->plain);
+		cancel_leg(&call->stale);
+		if (ask_here(call) == 0)
+			return;
+	}
+	if (rc == 0 && !leg->is_stale && reply->has_index && reply->index > 0 &&
+	    reply->index < call->floor_index)
+		mirror_sync_back(mirror, reply->index);
+	note_leader(mirror, reply->knows_leader);
+	call->index = reply->index;
+	call->was_stale = leg->is_stale;
 	end_call(call, rc < 0 ? CALL_FAILED : CALL_GOOD);
 }
 

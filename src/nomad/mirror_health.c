@@ -10,7 +10,6 @@
 #include "base/str.h"
 #include "nomad/mirror_parts.h"
 
-#define PROBE_NAME "nomad-dns-probe" /* a service nobody has: Nomad answers [] and its index */
 #define PROBE_MS_MIN 1000
 #define PROBE_MS_MAX 30000
 #define PROBE_DENIED_MS 5000
@@ -80,7 +79,7 @@ void mirror_health_probe_now(struct mirror *mirror)
 	health->probe_at_ms = 0;
 	if (health->probe)
 		return;
-	health->probe = mirror_call_new(mirror, NULL, mirror->home, PROBE_NAME);
+	health->probe = mirror_call_new(mirror, NULL, mirror->home, MIRROR_PROBE_NAME);
 	if (health->probe && mirror_call_start(health->probe) == 0)
 		return;
 	if (health->probe)
@@ -96,6 +95,7 @@ void mirror_health_tick(struct mirror *mirror, uint64_t now_ms)
 	if (health->state == ZONE_NOMAD_DENIED && http_refresh_token(mirror->doors.http)) {
 		log_info("nomad", "there is a new token");
 		mirror_space_renew(mirror);
+		mirror_live_renew(mirror);
 		mirror_health_probe_now(mirror);
 	}
 	if (health->probe_at_ms && now_ms >= health->probe_at_ms)
@@ -121,6 +121,8 @@ static void say_found(const struct mirror *mirror, const char *address)
 
 static void take_home(struct mirror *mirror, const struct call *call)
 {
+	if (strcmp(call->namespace, "*") == 0)
+		return;
 	snprintf(mirror->home, sizeof(mirror->home), "%s", call->namespace);
 }
 
@@ -143,6 +145,7 @@ void mirror_health_good(struct mirror *mirror, const struct call *call)
 	health->probe_at_ms = 0;
 	health->found_ms = clock_now_ms();
 	change_state(mirror, ZONE_NOMAD_OK);
+	mirror_live_found(mirror);
 }
 
 /* ---- bad ---- */

@@ -15,13 +15,17 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "config/config.h"
 #include "nomad/http.h"
 #include "nomad/mirror.h"
+#include "nomad/mirror_live.h"
 #include "nomad/zone.h"
 
 struct map;
 
 #define MIRROR_KEY_MAX (2 * DNS_LABEL_MAX + 2)
+#define MIRROR_PROBE_NAME "nomad-dns-probe" /* nobody has it: Nomad answers [] and its index */
+#define MIRROR_LARGE_PACE_MS 1000
 
 enum call_result { /* from good to bad */
 		   CALL_GOOD,
@@ -44,6 +48,14 @@ struct ask {
 	enum call_result worst;
 };
 
+enum call_kind {
+	CALL_KIND_LIST,	   /* a namespace's names */
+	CALL_KIND_SERVICE, /* a service's instances */
+	CALL_KIND_PROBE,   /* only the index counts */
+	CALL_KIND_ALL,	   /* a part of the whole cluster's list */
+	CALL_KIND_SCOUT,   /* which namespaces there are to be read */
+};
+
 struct leg { /* one HTTP request of a call */
 	struct call *call;
 	uint64_t id; /* 0: not under way */
@@ -53,8 +65,10 @@ struct leg { /* one HTTP request of a call */
 struct call {
 	struct list link; /* queued or active */
 	struct mirror *mirror;
-	struct ask *ask;	   /* NULL: the probe */
-	char *path;		   /* with a '?'; owned */
+	enum call_kind kind;
+	struct ask *ask; /* NULL: the mirror asks for itself */
+	void (*on_end)(struct call *call, enum call_result result); /* NULL: nobody but health */
+	char *path;						    /* with a '?'; owned */
 	char *namespace, *service; /* exact; owned; service NULL: a list */
 	struct leg plain, stale;
 	bool is_active;
@@ -64,6 +78,10 @@ struct call {
 	size_t address, tried_count;
 	uint64_t started_ms; /* at this address */
 	uint64_t retry_after_s;
+	uint64_t index;	      /* of the good reply */
+	bool was_stale;	      /* that reply */
+	uint64_t floor_index; /* the table was there when it was asked */
+	unsigned repeat_count;
 	char error[256];
 };
 
@@ -105,6 +123,23 @@ struct mirror {
 	char home[DNS_LABEL_MAX + 1]; /* exact: where the probe asks */
 	struct log_brake complaint_brake, denied_brake, index_brake;
 
+	enum config_mirror ceiling;
+	struct scope scope, configured; /* where we listen, and where we were told to */
+	struct alarm alarm;
+	struct sync sync;
+	struct scout scout;
+	struct watch watch;
+	struct settle settle;
+	struct preload preload;
+	uv_timer_t live_timer;
+	uint64_t token_at_ms; /* when a new token is looked for */
+	bool is_large;	      /* the cluster changes so often that only the asked for is followed */
+	bool alarm_is_doubtful;
+	enum tier tier, said_tier; /* as published, as told to the operator */
+	uint64_t tier_ms;
+	bool has_said_tier;
+	unsigned open_handles;
+
 	bool is_closing;
 	void (*closed)(void *);
 	void *closed_arg;
@@ -114,6 +149,7 @@ struct mirror {
 void mirror_tick(struct mirror *mirror, uint64_t now_ms);
 void mirror_arm(struct mirror *mirror);
 struct zone_times mirror_times(const struct mirror *mirror, bool is_there, bool is_leaderless);
+void mirror_take_index(struct mirror *mirror, uint64_t index);
 
 /* mirror_ask.c */
 struct ask *mirror_want_list(struct mirror *mirror, const char *namespace_label);
@@ -145,6 +181,7 @@ int mirror_space_extend(struct mirror *mirror, const char *label, uint64_t until
 int mirror_space_denied(struct mirror *mirror, const char *label, bool is_list);
 void mirror_space_outside(struct mirror *mirror, const char *label);
 void mirror_space_renew(struct mirror *mirror);	 /* nothing is denied or listed any more */
+void mirror_space_expire(struct mirror *mirror); /* no list is at hand any more */
 void mirror_space_forget(struct mirror *mirror); /* frees all */
 
 /* mirror_health.c */

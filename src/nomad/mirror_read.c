@@ -9,6 +9,8 @@
 #include "nomad/json.h"
 #include "nomad/mirror_parts.h"
 
+#define OVERTAKEN_MS 50
+
 /* An index of 0 stands for "no readable namespace", never for a state of the table; and emptiness
  * is only believed with an index beside it. */
 static int judge_empty(struct call *call, const struct http_reply *reply)
@@ -55,6 +57,27 @@ static int read_probe(struct call *call, const struct http_reply *reply)
 	return rc < 0 || probed.has_seen ? rc : judge_empty(call, reply);
 }
 
+/* How long what was read is the truth: until something says otherwise, if something would. */
+static struct zone_times times_of(const struct call *call, const struct http_reply *reply,
+				  bool is_stale, bool is_there)
+{
+	struct mirror *mirror = call->mirror;
+	bool is_exact = reply->has_index && reply->knows_leader && !is_stale;
+	struct zone_times times = mirror_times(mirror, is_there, !reply->knows_leader);
+	uint64_t soon_ms = clock_now_ms() + OVERTAKEN_MS;
+
+	if (is_exact && mirror_live_holds(mirror, call->namespace, reply->index)) {
+		if (call->service && is_there)
+			mirror_watch_note(mirror, call->namespace, call->service);
+		return mirror_live_times(mirror);
+	}
+	/* A change has overtaken it: it is only good for those who wait for it. */
+	if (is_exact && mirror_tier(mirror) != TIER_LOOKUP && soon_ms < times.fresh_until_ms &&
+	    mirror_scope_holds(&mirror->scope, call->namespace))
+		times.fresh_until_ms = times.refresh_from_ms = soon_ms;
+	return times;
+}
+
 static int read_service(struct call *call, const struct http_reply *reply, bool is_stale)
 {
 	struct mirror *mirror = call->mirror;
@@ -78,13 +101,22 @@ static int read_service(struct call *call, const struct http_reply *reply, bool 
 		catalogue_abandon(update);
 		return rc;
 	}
-	times = mirror_times(mirror, !catalogue_is_empty(update), !reply->knows_leader);
+	if (catalogue_is_empty(update) &&
+	    !mirror_settle_is_over(mirror, call->namespace, call->service)) {
+		catalogue_abandon(update);
+		return 0;
+	}
+	if (!catalogue_is_empty(update))
+		mirror_settle_cancel(mirror, call->namespace, call->service);
+	times = times_of(call, reply, is_stale, !catalogue_is_empty(update));
 	if (is_stale && reply->has_index &&
 	    catalogue_keep_newer(catalogue, call->namespace, call->service, reply->index, &times)) {
 		catalogue_abandon(update);
 		return 0;
 	}
-	return catalogue_commit(update, reply->index, &times);
+	/* Without an index it cannot be put in order, and counts as the newest. */
+	return catalogue_commit(
+		update, reply->has_index && reply->index ? reply->index : mirror->index, &times);
 }
 
 static int commit_list(struct call *call, const struct http_reply *reply, bool is_stale,
@@ -93,7 +125,7 @@ static int commit_list(struct call *call, const struct http_reply *reply, bool i
 	struct mirror *mirror = call->mirror;
 	const char *label = call->ask->namespace_label;
 	bool is_absent = catalogue_list_is_empty(listing);
-	struct zone_times times = mirror_times(mirror, false, !reply->knows_leader);
+	struct zone_times times = times_of(call, reply, is_stale, false);
 	uint64_t known_index = 0;
 	int rc;
 
@@ -131,28 +163,85 @@ static int read_list(struct call *call, const struct http_reply *reply, bool is_
 	return rc;
 }
 
+static int read_all(struct call *call, const struct http_reply *reply, bool is_stale)
+{
+	struct sync *sync = &call->mirror->sync;
+	const char *namespace = strcmp(call->namespace, "*") == 0 ? NULL : call->namespace;
+	char why[128] = "";
+	int rc = 0;
+
+	if (!sync->listing)
+		return -ENOMEM; /* an attempt of before spoilt it */
+	if (is_stale && reply->index < sync->index)
+		return wrong_body(call, "a list from a server that lags behind");
+	rc = catalogue_all_part(sync->listing, namespace, reply->index);
+	if (rc == 0)
+		rc = json_read_services(reply->body, reply->body_length, catalogue_all_add,
+					catalogue_all_add_bad, sync->listing, why, sizeof(why));
+	if (rc == -EINVAL)
+		rc = wrong_body(call, why);
+	if (rc == 0 && catalogue_all_is_unusable(sync->listing))
+		rc = wrong_body(call, "something in it is no list of names");
+	if (rc == 0 && (reply->index == 0 || catalogue_all_is_empty(sync->listing)))
+		rc = judge_empty(call, reply);
+	if (rc < 0) {
+		catalogue_all_abandon(sync->listing);
+		sync->listing = NULL;
+	}
+	return rc;
+}
+
+static int read_scout(struct call *call, const struct http_reply *reply)
+{
+	char why[128] = "";
+	int rc = mirror_scope_read(call->mirror, reply->body, reply->body_length, why, sizeof(why));
+
+	if (rc == -EINVAL)
+		rc = wrong_body(call, why);
+	return rc < 0 || reply->index > 0 ? rc : judge_empty(call, reply);
+}
+
+static int read_kind(struct call *call, const struct http_reply *reply, bool is_stale)
+{
+	switch (call->kind) {
+	case CALL_KIND_LIST:
+		return read_list(call, reply, is_stale);
+	case CALL_KIND_SERVICE:
+		return read_service(call, reply, is_stale);
+	case CALL_KIND_PROBE:
+		return read_probe(call, reply);
+	case CALL_KIND_ALL:
+		return read_all(call, reply, is_stale);
+	case CALL_KIND_SCOUT:
+		return read_scout(call, reply);
+	}
+	return -EINVAL;
+}
+
+void mirror_take_index(struct mirror *mirror, uint64_t index)
+{
+	if (index <= mirror->index)
+		return;
+	mirror->index = index;
+	zone_set_index(mirror->doors.zone, index);
+	metrics_set(mirror->doors.metrics, METRIC_NOMAD_INDEX, index);
+}
+
 int mirror_read(struct call *call, const struct http_reply *reply, bool is_stale)
 {
 	struct mirror *mirror = call->mirror;
 	uint64_t held;
-	int rc;
-
-	if (!call->ask)
-		rc = read_probe(call, reply);
-	else if (call->service)
-		rc = read_service(call, reply, is_stale);
-	else
-		rc = read_list(call, reply, is_stale);
+	int rc = read_kind(call, reply, is_stale);
 	if (rc < 0)
 		return rc;
 	if (!reply->has_index &&
 	    log_brake_take(&mirror->index_brake, clock_now_ms(), UINT64_MAX / 2, &held))
 		log_warn("nomad", "%s: a reply without X-Nomad-Index: is something between us?",
 			 http_address_text(mirror->doors.http, call->address));
-	if (reply->has_index && reply->index > mirror->index) {
-		mirror->index = reply->index;
-		zone_set_index(mirror->doors.zone, reply->index);
-		metrics_set(mirror->doors.metrics, METRIC_NOMAD_INDEX, reply->index);
+	if (reply->has_index) {
+		mirror_take_index(mirror, reply->index);
+		if (mirror->scope.is_all)
+			mirror_sync_heard(mirror, reply->index);
 	}
 	return 0;
 }

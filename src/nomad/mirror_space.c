@@ -84,6 +84,8 @@ bool mirror_space_is_listed(const struct mirror *mirror, const char *label, uint
 
 	if (record && out_index)
 		*out_index = record->index;
+	if (mirror_live_knows_all(mirror, label))
+		return true;
 	return record && now_ms < record->listed_until_ms;
 }
 
@@ -187,6 +189,17 @@ void mirror_space_renew(struct mirror *mirror)
 	}
 	while ((record = map_next(mirror->spaces, &cursor, NULL, NULL)))
 		record->listed_until_ms = record->denied_until_ms = 0;
+}
+
+void mirror_space_expire(struct mirror *mirror)
+{
+	struct space_record *record;
+	size_t cursor = 0;
+
+	while ((record = map_next(mirror->spaces, &cursor, NULL, NULL))) {
+		if (record->listed_until_ms == ZONE_LIVE)
+			record->listed_until_ms = 0;
+	}
 }
 
 void mirror_space_forget(struct mirror *mirror)

@@ -283,14 +283,17 @@ void zone_expire_live(struct zone *zone, uint64_t now_ms)
 /* ---- publishing ---- */
 
 /* The owner of a service (or, with service_label NULL, a namespace) in one zone; 0: it has no name
- * there. */
-static size_t owner_in(const struct zone_apex *apex, const char *namespace_label,
+ * there, or a longer zone hides it. */
+static size_t owner_in(const struct zone_settings *settings, size_t at, const char *namespace_label,
 		       const char *service_label, uint8_t out[DNS_NAME_MAX])
 {
 	const char *labels[] = { service_label, namespace_label };
+	const struct zone_apex *apex = &settings->apex[at];
+	size_t length = service_label
+				? zone_build_owner(labels, 2, apex->name, apex->length, out)
+				: zone_build_owner(labels + 1, 1, apex->name, apex->length, out);
 
-	return service_label ? zone_build_owner(labels, 2, apex->name, apex->length, out)
-			     : zone_build_owner(labels + 1, 1, apex->name, apex->length, out);
+	return length && zone_apex_of(settings, out, length) == apex ? length : 0;
 }
 
 int zone_publish_service(struct zone *zone, const char *namespace_label, const char *service_label,
@@ -301,7 +304,7 @@ int zone_publish_service(struct zone *zone, const char *namespace_label, const c
 	uint8_t owner[DNS_NAME_MAX];
 
 	for (size_t i = 0; i < settings->apex_count; i++) {
-		size_t length = owner_in(&settings->apex[i], namespace_label, service_label, owner);
+		size_t length = owner_in(settings, i, namespace_label, service_label, owner);
 		struct zone_name *name;
 
 		if (length == 0)
@@ -345,7 +348,7 @@ int zone_publish_namespace(struct zone *zone, const char *namespace_label, enum 
 	uint8_t owner[DNS_NAME_MAX];
 
 	for (size_t i = 0; i < settings->apex_count; i++) {
-		size_t length = owner_in(&settings->apex[i], namespace_label, NULL, owner);
+		size_t length = owner_in(settings, i, namespace_label, NULL, owner);
 		struct zone_name *name;
 
 		if (length == 0)
@@ -368,7 +371,7 @@ bool zone_touch_service(struct zone *zone, const char *namespace_label, const ch
 
 	zone_read_begin();
 	for (size_t i = 0; i < settings->apex_count; i++) {
-		size_t length = owner_in(&settings->apex[i], namespace_label, service_label, owner);
+		size_t length = owner_in(settings, i, namespace_label, service_label, owner);
 		struct zone_name *name = length ? zone_find(zone, owner, length) : NULL;
 
 		if (!name)
@@ -395,7 +398,7 @@ void zone_withdraw(struct zone *zone, const char *namespace_label, const char *s
 	uint8_t owner[DNS_NAME_MAX];
 
 	for (size_t i = 0; i < settings->apex_count; i++) {
-		size_t length = owner_in(&settings->apex[i], namespace_label, service_label, owner);
+		size_t length = owner_in(settings, i, namespace_label, service_label, owner);
 
 		if (length)
 			remove_name(zone, owner, length);
@@ -484,7 +487,7 @@ unsigned long zone_take_asked(struct zone *zone, const char *namespace_label,
 
 	zone_read_begin();
 	for (size_t i = 0; i < settings->apex_count; i++) {
-		size_t length = owner_in(&settings->apex[i], namespace_label, service_label, owner);
+		size_t length = owner_in(settings, i, namespace_label, service_label, owner);
 		struct zone_name *name = length ? zone_find(zone, owner, length) : NULL;
 
 		if (name)

@@ -245,7 +245,7 @@ def test_100_cold_questions_are_one_list_and_one_get(start, nomad, upstream):
 
 
 def test_random_names_cost_one_list_per_namespace_and_negative_ttl(start, nomad, upstream):
-    client = Client(start("--negative-ttl=60s", nomad=nomad.address, forward=upstream.address))
+    client = Client(start("--mirror=lookup", "--negative-ttl=60s", nomad=nomad.address, forward=upstream.address))
     client.ask("redis.default.nomad")
     client.ask("api.prod.nomad")
     nomad.clear_log()
@@ -279,7 +279,7 @@ def test_random_namespaces_are_bounded(start, nomad, upstream):
 
 
 def test_a_warm_name_costs_no_request_per_question(start, nomad, upstream):
-    client = Client(start("--ttl=60s", nomad=nomad.address, forward=upstream.address))
+    client = Client(start("--mirror=lookup", "--ttl=60s", nomad=nomad.address, forward=upstream.address))
     client.ask("redis.default.nomad")
     nomad.clear_log()
     for _ in range(200):
@@ -537,7 +537,7 @@ def test_odd_tags(start, nomad, upstream, tags):
     "[" * 5000, '[{"Tags":' + "[" * 2000, '[{"a":{"b":' * 800, "[{}]", '[{"Address":"10.9.9.9"}', "[]garbage", "\ufeff[]",
 ], ids=range(11))
 def test_hostile_json(start, nomad, upstream, body):
-    client = Client(start(*QUICK, nomad=nomad.address, forward=upstream.address))
+    client = Client(start("--mirror=lookup", *QUICK, nomad=nomad.address, forward=upstream.address))
     assert_records(client.ask("web.default.nomad"), "A", *WEB)
     nomad.fault("body", body=body, path="/v1/service/redis")
     reply = client.ask("redis.default.nomad")

@@ -45,6 +45,8 @@ uint64_t clock_wall_s(void)
 
 struct request {
 	uint64_t id; /* 0: over */
+	bool is_held;
+	http_line *on_line; /* a stream */
 	size_t address;
 	char path[300];
 	uint64_t timeout_ms;
@@ -78,6 +80,26 @@ uint64_t http_get(struct http *http, size_t address, const char *path, uint64_t 
 	return request->id;
 }
 
+uint64_t http_get_held(struct http *http, size_t address, const char *path, uint64_t timeout_ms,
+		       http_done *done, void *arg)
+{
+	uint64_t id = http_get(http, address, path, timeout_ms, done, arg);
+
+	if (id)
+		http->requests[id - 1].is_held = true;
+	return id;
+}
+
+uint64_t http_stream(struct http *http, size_t address, const char *path, http_line *on_line,
+		     http_done *on_end, void *arg)
+{
+	uint64_t id = http_get_held(http, address, path, 0, on_end, arg);
+
+	if (id)
+		http->requests[id - 1].on_line = on_line;
+	return id;
+}
+
 void http_cancel(struct http *http, uint64_t id)
 {
 	if (id)
@@ -90,6 +112,15 @@ size_t http_in_flight(const struct http *http)
 
 	for (size_t i = 0; i < http->count; i++)
 		count += http->requests[i].id != 0;
+	return count;
+}
+
+size_t http_held_in_flight(const struct http *http)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < http->count; i++)
+		count += http->requests[i].id != 0 && http->requests[i].is_held;
 	return count;
 }
 
@@ -162,6 +193,7 @@ static int set_up(void **state)
 	config.ttl_s = 10;
 	config.negative_ttl_s = 5;
 	config.max_stale_ms = 3600000;
+	config.mirror = CONFIG_MIRROR_LOOKUP;
 	now_ms = 1000000;
 	word_count = 0;
 	state_changes = 0;

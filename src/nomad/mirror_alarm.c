@@ -1,0 +1,295 @@
+/*
+ * The alarm: a request for the list of a namespace that cannot be, held by Nomad until anything
+ * changes anywhere. Its answer is two bytes, and any workload identity may ask for it. Where only
+ * some namespaces may be read, one request per namespace for a service that cannot be does the same
+ * for each. It says that something changed, never what; and it is a hint, since it rests on how
+ * Nomad's radix tree wakes those who watch a missing prefix.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "nomad/http.h"
+#include "nomad/mirror_parts.h"
+
+#define ANSWER_TIMEOUT_MS 5000
+#define WAIT_S 60      /* a request left over from before a restored snapshot ends that soon */
+#define WAIT_S_MAX 300 /* Nomad's own ceiling */
+#define GRACE_MS 15000 /* beside the sixteenth that Nomad adds to the wait */
+#define RETRY_MS_MIN 1000
+#define RETRY_MS_MAX 30000
+#define STEPS_MAX 5
+#define WAKES_BURST 5 /* at once … */
+#define WAKES_PER_S 10
+#define IDLE_STEPS_MAX 8 /* 100 ms, 200 ms … 25 s */
+#define IDLE_MS_MIN 100
+#define ESCAPED_MAX (3 * SCOPE_NAME_MAX)
+#define MILLI 1000
+
+static void on_answer(void *arg, const struct http_reply *reply);
+
+/* Several requests share the two a minute that idleness may cost. */
+static unsigned wait_s(const struct alarm *alarm)
+{
+	unsigned wait = WAIT_S * (unsigned)((alarm->leg_count + 1) / 2);
+
+	return wait < WAIT_S ? WAIT_S : wait > WAIT_S_MAX ? WAIT_S_MAX : wait;
+}
+
+static void set_state(struct mirror *mirror, enum alarm_state state)
+{
+	mirror->alarm.state = state;
+	mirror_live_settle(mirror);
+}
+
+static void drop_legs(struct mirror *mirror)
+{
+	struct alarm *alarm = &mirror->alarm;
+
+	for (size_t i = 0; i < alarm->leg_count; i++) {
+		http_cancel(mirror->doors.http, alarm->legs[i].id);
+		alarm->legs[i].id = 0;
+	}
+	alarm->leg_count = alarm->armed_count = 0;
+}
+
+static void fail(struct mirror *mirror)
+{
+	struct alarm *alarm = &mirror->alarm;
+	uint64_t pause_ms = (uint64_t)RETRY_MS_MIN << alarm->step;
+
+	drop_legs(mirror);
+	if (alarm->step < STEPS_MAX)
+		alarm->step++;
+	if (pause_ms > RETRY_MS_MAX)
+		pause_ms = RETRY_MS_MAX;
+	alarm->retry_at_ms = clock_now_ms() + mirror_live_jitter(mirror, pause_ms);
+	set_state(mirror, ALARM_WAITING);
+	/* A held request says nothing about Nomad; one that is not will. */
+	if (mirror->health.state == ZONE_NOMAD_OK && !mirror->health.is_holding)
+		mirror_health_probe_now(mirror);
+}
+
+/* ---- asking ---- */
+
+static void ask(struct alarm_leg *leg)
+{
+	struct mirror *mirror = leg->mirror;
+	unsigned wait = wait_s(&mirror->alarm);
+	char path[ESCAPED_MAX + 96], name[ESCAPED_MAX] = "~";
+	int length;
+
+	leg->asked_ms = clock_now_ms();
+	leg->ask_at_ms = 0;
+	if (leg->namespace &&
+	    http_escape(leg->namespace, strlen(leg->namespace), name, sizeof(name)) < 0)
+		return;
+	length = snprintf(
+		path, sizeof(path),
+		leg->namespace ? "/v1/service/~?namespace=%s" : "/v1/services?namespace=%s", name);
+	if (!leg->is_armed) {
+		leg->id = http_get(mirror->doors.http, mirror->address, path, ANSWER_TIMEOUT_MS,
+				   on_answer, leg);
+	} else {
+		snprintf(path + length, sizeof(path) - (size_t)length,
+			 "&index=%" PRIu64 "&wait=%us", leg->index, wait);
+		leg->id = http_get_held(mirror->doors.http, mirror->address, path,
+					wait * MILLI * 17 / 16 + GRACE_MS, on_answer, leg);
+	}
+	metrics_add(mirror->doors.metrics, METRIC_NOMAD_REQUESTS_HELD, 1);
+	if (!leg->id)
+		fail(mirror);
+}
+
+/* Whether another wake may be asked for at once. */
+static bool take_token(struct alarm *alarm, uint64_t now_ms)
+{
+	uint64_t gained = (now_ms - alarm->tokens_at_ms) * WAKES_PER_S;
+
+	alarm->tokens_at_ms = now_ms;
+	alarm->tokens_milli += gained < WAKES_BURST * MILLI ? gained : WAKES_BURST * MILLI;
+	if (alarm->tokens_milli > WAKES_BURST * MILLI)
+		alarm->tokens_milli = WAKES_BURST * MILLI;
+	if (alarm->tokens_milli < MILLI)
+		return false;
+	alarm->tokens_milli -= MILLI;
+	return true;
+}
+
+static void ask_later(struct alarm_leg *leg, uint64_t pause_ms)
+{
+	leg->ask_at_ms = clock_now_ms() + pause_ms;
+	mirror_live_arm(leg->mirror);
+}
+
+static void ask_again(struct alarm_leg *leg)
+{
+	struct mirror *mirror = leg->mirror;
+	uint64_t now_ms = clock_now_ms();
+
+	if (mirror->is_large && mirror->alarm.state == ALARM_ARMED)
+		ask_later(leg, MIRROR_LARGE_PACE_MS);
+	else if (take_token(&mirror->alarm, now_ms))
+		ask(leg);
+	else
+		ask_later(leg, MILLI / WAKES_PER_S);
+}
+
+/* ---- what is answered ---- */
+
+static void on_armed(struct alarm_leg *leg, uint64_t index)
+{
+	struct mirror *mirror = leg->mirror;
+	struct alarm *alarm = &mirror->alarm;
+	bool was_missed = index != alarm->index;
+
+	leg->is_armed = true;
+	leg->index = index;
+	if (index > alarm->index)
+		alarm->index = index;
+	alarm->armed_count++;
+	if (alarm->armed_count == alarm->leg_count) {
+		alarm->step = 0;
+		if (was_missed && mirror->sync.phase != SYNC_LIVE)
+			mirror_live_expire(mirror);
+		set_state(mirror, ALARM_ARMED);
+	}
+	if (was_missed)
+		mirror_sync_heard(mirror, index);
+	ask(leg);
+}
+
+/* Nothing new, and sooner than it may: whatever is between us gets asked ever more rarely. */
+static void on_unchanged(struct alarm_leg *leg, uint64_t spent_ms)
+{
+	leg->has_timed_out = spent_ms >= (uint64_t)wait_s(&leg->mirror->alarm) * MILLI;
+	if (leg->has_timed_out) {
+		leg->idle_step = 0;
+		ask(leg);
+		return;
+	}
+	ask_later(leg, (uint64_t)IDLE_MS_MIN << leg->idle_step);
+	if (leg->idle_step < IDLE_STEPS_MAX)
+		leg->idle_step++;
+}
+
+static void on_wake(struct alarm_leg *leg, uint64_t index, uint64_t spent_ms)
+{
+	struct mirror *mirror = leg->mirror;
+	struct alarm *alarm = &mirror->alarm;
+	bool is_wait_over = spent_ms >= (uint64_t)wait_s(alarm) * MILLI;
+	/* The index is that of the whole table. After a wait that is over it may have moved for
+	 * others' sake, and the next reply may come at once for the same reason. */
+	bool is_foreign =
+		leg->namespace && (is_wait_over || (leg->has_timed_out && spent_ms < 100));
+
+	leg->idle_step = 0;
+	leg->has_timed_out = is_wait_over;
+	leg->index = index;
+	if (index > alarm->index)
+		alarm->index = index;
+	if (!is_foreign && mirror->sync.phase != SYNC_LIVE)
+		mirror_watch_wake(mirror);
+	if (!is_foreign)
+		mirror_sync_heard(mirror, index);
+	ask_again(leg);
+}
+
+static void on_good(struct alarm_leg *leg, const struct http_reply *reply)
+{
+	struct mirror *mirror = leg->mirror;
+	uint64_t spent_ms = clock_now_ms() - leg->asked_ms;
+
+	if (!reply->has_index) {
+		fail(mirror);
+	} else if (reply->index == 0) {
+		drop_legs(mirror);
+		set_state(mirror, ALARM_REFUSED);
+	} else if (!leg->is_armed) {
+		on_armed(leg, reply->index);
+	} else if (reply->index < leg->index) {
+		leg->index = mirror->alarm.index = reply->index;
+		mirror_sync_back(mirror, reply->index);
+		ask_again(leg);
+	} else if (reply->index == leg->index) {
+		on_unchanged(leg, spent_ms);
+	} else {
+		on_wake(leg, reply->index, spent_ms);
+	}
+}
+
+static void on_answer(void *arg, const struct http_reply *reply)
+{
+	struct alarm_leg *leg = arg;
+	struct mirror *mirror = leg->mirror;
+
+	leg->id = 0;
+	if (reply->failure != HTTP_OK) {
+		fail(mirror);
+	} else if (reply->status == 200) {
+		on_good(leg, reply);
+	} else if (reply->status == 401 || reply->status == 403) {
+		drop_legs(mirror);
+		set_state(mirror, ALARM_REFUSED);
+	} else {
+		if (mirror->alarm.step < STEPS_MAX) /* it answers: no hurry */
+			mirror->alarm.step++;
+		fail(mirror);
+	}
+	mirror_live_arm(mirror);
+}
+
+/* ---- life ---- */
+
+static void add_leg(struct mirror *mirror, const char *namespace)
+{
+	struct alarm_leg *leg = &mirror->alarm.legs[mirror->alarm.leg_count++];
+
+	*leg = (struct alarm_leg){ .mirror = mirror, .namespace = namespace };
+}
+
+void mirror_alarm_start(struct mirror *mirror)
+{
+	struct alarm *alarm = &mirror->alarm;
+	const struct scope *scope = &mirror->scope;
+
+	drop_legs(mirror);
+	alarm->retry_at_ms = 0;
+	for (size_t i = 0; i < scope->count && !scope->is_all; i++)
+		add_leg(mirror, scope->names[i]);
+	if (scope->is_all)
+		add_leg(mirror, NULL);
+	set_state(mirror, alarm->leg_count ? ALARM_ASKING : ALARM_REFUSED);
+	for (size_t i = 0; i < alarm->leg_count && alarm->state == ALARM_ASKING; i++)
+		ask(&alarm->legs[i]);
+	mirror_live_arm(mirror);
+}
+
+void mirror_alarm_stop(struct mirror *mirror)
+{
+	drop_legs(mirror);
+	mirror->alarm.state = ALARM_OFF;
+	mirror->alarm.retry_at_ms = 0;
+}
+
+uint64_t mirror_alarm_tick(struct mirror *mirror, uint64_t now_ms)
+{
+	struct alarm *alarm = &mirror->alarm;
+	uint64_t next_ms = UINT64_MAX;
+
+	if (alarm->state == ALARM_WAITING && !mirror->health.is_holding) {
+		if (now_ms < alarm->retry_at_ms)
+			return alarm->retry_at_ms;
+		mirror_alarm_start(mirror);
+	}
+	for (size_t i = 0; i < alarm->leg_count; i++) {
+		struct alarm_leg *leg = &alarm->legs[i];
+
+		if (leg->ask_at_ms && now_ms >= leg->ask_at_ms)
+			ask(leg);
+		if (leg->ask_at_ms && leg->ask_at_ms < next_ms)
+			next_ms = leg->ask_at_ms;
+	}
+	return next_ms;
+}

@@ -1,0 +1,110 @@
+/*
+ * The list that the stream rests on: all names, in one request or one for each namespace of the
+ * scope. Afterwards every name is known, and what was fetched before counts as old. Full lists are
+ * rare: a change that was missed makes what is held old at once, but waits its turn to be listed.
+ */
+#include <string.h>
+
+#include "base/clock.h"
+#include "nomad/catalogue.h"
+#include "nomad/mirror_parts.h"
+
+#define RELIST_EVERY_MS 10000
+
+static void on_gone(void *arg, const char *namespace, const char *service)
+{
+	mirror_settle_add(arg, namespace, service);
+}
+
+static void commit_list(struct mirror *mirror)
+{
+	struct sync *sync = &mirror->sync;
+	struct catalogue_all *listing = sync->listing;
+	struct zone_times times = mirror_live_times(mirror);
+	int rc;
+
+	sync->listing = NULL;
+	sync->listed_ms = clock_now_ms();
+	metrics_add(mirror->doors.metrics, METRIC_NOMAD_FULL_LISTS, 1);
+	mirror_live_expire(mirror);
+	catalogue_expire(mirror->doors.catalogue);
+	if (sync->list_index < sync->index)
+		catalogue_rewind(mirror->doors.catalogue);
+	rc = catalogue_all_commit(listing, mirror->scope.is_all, &times, on_gone, mirror);
+	if (rc < 0) {
+		mirror_sync_again(mirror, true, "out of memory");
+		return;
+	}
+	sync->base_index = sync->index = sync->list_index;
+	if (sync->heard_index < sync->index || sync->is_rewound)
+		sync->heard_index = sync->index;
+	sync->is_rewound = false;
+	mirror_take_index(mirror, sync->index);
+	mirror_sync_go_live(mirror);
+}
+
+static void ask_part(struct mirror *mirror);
+
+static void on_part(struct call *call, enum call_result result)
+{
+	struct mirror *mirror = call->mirror;
+	struct sync *sync = &mirror->sync;
+	size_t count = mirror->scope.is_all ? 1 : mirror->scope.count;
+
+	sync->call = NULL;
+	if (result == CALL_DENIED) {
+		mirror_sync_refuse(mirror, true, call->error);
+		return;
+	}
+	if (result != CALL_GOOD || !sync->listing) {
+		mirror_sync_again(mirror, true, call->error);
+		return;
+	}
+	if (call->index < sync->list_index)
+		sync->list_index = call->index;
+	if (++sync->list_at < count)
+		ask_part(mirror);
+	else
+		commit_list(mirror);
+}
+
+static void ask_part(struct mirror *mirror)
+{
+	struct sync *sync = &mirror->sync;
+	const struct scope *scope = &mirror->scope;
+
+	sync->call = mirror_call_new(mirror, NULL,
+				     scope->is_all ? "*" : scope->names[sync->list_at], NULL);
+	if (sync->call) {
+		sync->call->kind = CALL_KIND_ALL;
+		sync->call->on_end = on_part;
+		if (mirror_call_start(sync->call) == 0)
+			return;
+	}
+	mirror_sync_again(mirror, true, "out of memory");
+}
+
+void mirror_sync_list(struct mirror *mirror)
+{
+	struct sync *sync = &mirror->sync;
+	uint64_t now_ms = clock_now_ms();
+
+	sync->phase = SYNC_LISTING;
+	if (sync->listed_ms && now_ms < sync->listed_ms + RELIST_EVERY_MS &&
+	    sync->quick_lists == 0) {
+		sync->list_at_ms = sync->listed_ms + RELIST_EVERY_MS;
+		mirror_live_arm(mirror);
+		return;
+	}
+	if (sync->quick_lists > 0)
+		sync->quick_lists--;
+	sync->list_at_ms = 0;
+	sync->list_at = 0;
+	sync->list_index = UINT64_MAX;
+	catalogue_all_abandon(sync->listing);
+	sync->listing = catalogue_all_begin(mirror->doors.catalogue);
+	if (sync->listing)
+		ask_part(mirror);
+	else
+		mirror_sync_again(mirror, true, "out of memory");
+}

@@ -1,0 +1,215 @@
+/*
+ * What the mirror's live tiers are made of. The alarm (mirror_alarm.c) is a held request that wakes
+ * on any change; the sync (mirror_sync.c) is the event stream and the list it rests on; the watch
+ * (mirror_watch.c) is the set of names that a wake makes old. Which tier they amount to is derived
+ * in mirror_tier.c and stored nowhere.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "nomad/zone.h"
+
+struct call;
+struct catalogue_all;
+struct config;
+struct map;
+struct mirror;
+
+#define SCOPE_MAX 16 /* namespaces followed one by one; Nomad allows 100 connections in all */
+#define SCOPE_NAME_MAX 129
+
+enum tier { TIER_LOOKUP, TIER_WATCH, TIER_STREAM };
+
+struct scope { /* where we may listen */
+	bool is_all;
+	size_t count;
+	char names[SCOPE_MAX][SCOPE_NAME_MAX]; /* exact */
+};
+
+enum alarm_state {
+	ALARM_OFF,
+	ALARM_ASKING, /* the first, unheld answers are under way */
+	ALARM_ARMED,
+	ALARM_WAITING, /* it failed, and is tried again */
+	ALARM_REFUSED,
+};
+
+struct alarm_leg {
+	struct mirror *mirror;
+	const char *namespace; /* NULL: any */
+	uint64_t id;	       /* 0: none under way */
+	uint64_t index, asked_ms, ask_at_ms;
+	bool is_armed, has_timed_out;
+	unsigned idle_step; /* replies in a row that said nothing, too early */
+};
+
+struct alarm {
+	enum alarm_state state;
+	struct alarm_leg legs[SCOPE_MAX];
+	size_t leg_count, armed_count;
+	uint64_t index; /* the highest heard */
+	uint64_t retry_at_ms;
+	unsigned step;
+	uint64_t tokens_milli, tokens_at_ms; /* wakes are paced */
+};
+
+enum stream_end {
+	STREAM_BROKE,
+	STREAM_DENIED,	   /* the token may not, here */
+	STREAM_IMPOSSIBLE, /* this agent has none that can be read */
+};
+
+enum sync_phase {
+	SYNC_OFF,
+	SYNC_WAITING, /* until retry_at_ms, then the stream is opened */
+	SYNC_OPENING, /* asked for; its first line is waited for */
+	SYNC_PROBING, /* open again: was anything missed? */
+	SYNC_LISTING,
+	SYNC_LIVE,
+	SYNC_REFUSED,
+};
+
+#define SYNC_SEEN 1024 /* frames whose indexes are remembered */
+
+struct stream_leg {
+	struct mirror *mirror;
+	const char *namespace; /* NULL: all */
+	uint64_t id, heard_ms;
+	bool is_open;
+};
+
+struct sync {
+	enum sync_phase phase;
+	struct stream_leg legs[SCOPE_MAX];
+	size_t leg_count, open_count;
+	uint64_t opened_ms, live_ms, listed_ms; /* listed_ms 0: never */
+	uint64_t retry_at_ms;
+	unsigned step, refusals;
+	bool must_list;			  /* what we have may have holes */
+	bool is_rewound;		  /* the index went back since the last list */
+	bool was_denied;		  /* REFUSED: for want of rights */
+	unsigned quick_lists;		  /* lists that need not wait for their turn */
+	struct buf queue;		  /* frames that came before the list: u32 length, bytes */
+	uint64_t base_index;		  /* as of the list */
+	uint64_t index;			  /* everything up to here is applied */
+	uint64_t seen[SYNC_SEEN];	  /* indexes of frames, each at its place by remainder */
+	uint64_t heard_index;		  /* the highest that anybody told of the table */
+	uint64_t behind_index, behind_ms; /* since when the stream has not got there */
+	uint64_t audit_at_ms, audited_ms; /* at 0: none planned */
+	uint64_t list_at_ms;		  /* 0: not waiting for its turn */
+	struct call *call;		  /* the list or probe under way */
+	struct catalogue_all *listing;
+	size_t list_at;	     /* which namespace of the scope */
+	uint64_t list_index; /* the lowest of them */
+	char why[160];
+	struct log_brake bad_brake, back_brake;
+};
+
+struct scout { /* looks which namespaces the token may read */
+	struct call *call;
+	struct scope found;
+	bool has_looked, is_too_many;
+};
+
+struct watch {
+	struct map *names; /* key → struct watched: made live since the last wake */
+	uint64_t refreshed_ms, refresh_at_ms;
+};
+
+struct settle {
+	struct list list; /* struct settling, the earliest first */
+	struct map *by_key;
+	uint64_t pause_ms;
+};
+
+struct preload {
+	uint32_t limit; /* names; CONFIG_PRELOAD_AUTO */
+	uint32_t done;
+	uint64_t step_at_ms; /* 0: nothing to do */
+	struct buf batch;    /* pairs of strings, each with its NUL */
+	size_t batch_at;
+};
+
+/* mirror_tier.c */
+bool mirror_live_open(struct mirror *mirror, const struct config *config);
+void mirror_live_start(struct mirror *mirror);
+void mirror_live_configure(struct mirror *mirror, const struct config *config);
+void mirror_live_close(struct mirror *mirror); /* nothing is under way any more */
+void mirror_live_free(struct mirror *mirror);
+void mirror_live_renew(struct mirror *mirror); /* a new token, agent, leader: try for the best */
+void mirror_live_found(struct mirror *mirror); /* Nomad answers again */
+uint64_t mirror_live_tick(struct mirror *mirror, uint64_t now_ms); /* → when to look again */
+void mirror_live_arm(struct mirror *mirror);	/* after anything that may have moved a date */
+void mirror_live_settle(struct mirror *mirror); /* after anything that may have moved the tier */
+void mirror_live_expire(struct mirror *mirror); /* anything may have changed */
+enum tier mirror_tier(const struct mirror *mirror);
+const char *mirror_tier_text(enum tier tier);
+bool mirror_live_knows_all(const struct mirror *mirror, const char *namespace_label);
+bool mirror_live_holds(const struct mirror *mirror, const char *namespace, uint64_t index);
+uint64_t mirror_live_jitter(struct mirror *mirror, uint64_t ms);
+struct zone_times mirror_live_times(const struct mirror *mirror);
+
+/* mirror_alarm.c */
+void mirror_alarm_start(struct mirror *mirror);
+void mirror_alarm_stop(struct mirror *mirror);
+uint64_t mirror_alarm_tick(struct mirror *mirror, uint64_t now_ms);
+
+/* mirror_stream.c: the streams themselves */
+int mirror_stream_open(struct mirror *mirror);
+void mirror_stream_close(struct mirror *mirror);
+uint64_t mirror_stream_tick(struct mirror *mirror, uint64_t now_ms);
+
+/* mirror_sync.c */
+void mirror_sync_start(struct mirror *mirror);
+void mirror_sync_stop(struct mirror *mirror);
+bool mirror_sync_has_seen(const struct mirror *mirror, uint64_t index);
+void mirror_sync_heard(struct mirror *mirror, uint64_t index); /* the table is that far */
+void mirror_sync_back(struct mirror *mirror, uint64_t index);  /* the table went back */
+void mirror_sync_on_open(struct mirror *mirror);
+void mirror_sync_on_line(struct mirror *mirror, const char *line, size_t length);
+void mirror_sync_on_end(struct mirror *mirror, enum stream_end end, const char *why);
+uint64_t mirror_sync_tick(struct mirror *mirror, uint64_t now_ms);
+void mirror_sync_again(struct mirror *mirror, bool must_list, const char *why);
+void mirror_sync_refuse(struct mirror *mirror, bool was_denied, const char *why);
+void mirror_sync_go_live(struct mirror *mirror);
+
+/* mirror_list.c */
+void mirror_sync_list(struct mirror *mirror); /* goes live, or begins again */
+
+/* mirror_apply.c */
+void mirror_sync_apply(struct mirror *mirror, const char *line, size_t length);
+void mirror_sync_drain(struct mirror *mirror); /* what came before the list */
+
+/* mirror_scope.c */
+void mirror_scope_configure(struct mirror *mirror, const struct config *config);
+bool mirror_scope_reset(struct mirror *mirror); /* back to what is configured; true: it differs */
+bool mirror_scope_holds(const struct scope *scope, const char *namespace); /* folded or not */
+void mirror_fold(const char *text, char out[SCOPE_NAME_MAX]);
+void mirror_scope_scout(struct mirror *mirror);
+int mirror_scope_read(struct mirror *mirror, const char *body, size_t length, char *why,
+		      size_t why_capacity);
+
+/* mirror_settle.c */
+void mirror_settle_add(struct mirror *mirror, const char *namespace, const char *service);
+void mirror_settle_cancel(struct mirror *mirror, const char *namespace, const char *service);
+bool mirror_settle_is_over(struct mirror *mirror, const char *namespace, const char *service);
+void mirror_settle_forget(struct mirror *mirror);
+uint64_t mirror_settle_tick(struct mirror *mirror, uint64_t now_ms);
+
+/* mirror_preload.c */
+void mirror_preload_start(struct mirror *mirror);
+void mirror_preload_forget(struct mirror *mirror);
+uint64_t mirror_preload_tick(struct mirror *mirror, uint64_t now_ms);
+
+/* mirror_watch.c */
+void mirror_watch_refresh(struct mirror *mirror, const char *namespace, const char *service);
+void mirror_watch_note(struct mirror *mirror, const char *namespace, const char *service);
+void mirror_watch_wake(struct mirror *mirror);
+void mirror_watch_forget(struct mirror *mirror);
+uint64_t mirror_watch_tick(struct mirror *mirror, uint64_t now_ms);

@@ -1,0 +1,394 @@
+/*
+ * From an open stream to a truth that is kept: subscribe, list, apply what came meanwhile, then
+ * apply what comes. The stream has no snapshot, no gap marker, and may die without a word; so every
+ * index heard from elsewhere is held against the stream's, and one that stays ahead for a second
+ * means that something was missed: a new stream, and the list again.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "nomad/catalogue.h"
+#include "nomad/http.h"
+#include "nomad/json.h"
+#include "nomad/mirror_parts.h"
+
+#define BEHIND_MS_MAX 1000
+#define QUEUE_MAX_BYTES (16u << 20)
+#define RETRY_MS_MIN 1000
+#define RETRY_MS_MAX 30000
+#define STEPS_MAX 6
+#define STABLE_AFTER_MS 10000
+#define RELIST_EVERY_MS 10000 /* full lists are rare */
+#define REFUSED_MS_MIN 60000
+#define REFUSED_MS_MAX 600000
+#define AUDIT_AFTER_MS 1000  /* behind the last frame */
+#define AUDIT_EVERY_MS 10000 /* while there are changes */
+#define AUDIT_IDLE_MS 30000  /* without an alarm, or with one that was wrong */
+#define BAD_LOG_EVERY_MS 60000
+
+static void set_phase(struct mirror *mirror, enum sync_phase phase)
+{
+	mirror->sync.phase = phase;
+	mirror_live_settle(mirror);
+}
+
+static void drop_work(struct mirror *mirror)
+{
+	struct sync *sync = &mirror->sync;
+
+	if (sync->call)
+		mirror_call_drop(sync->call);
+	sync->call = NULL;
+	catalogue_all_abandon(sync->listing);
+	sync->listing = NULL;
+	buf_deinit(&sync->queue);
+	mirror_stream_close(mirror);
+	sync->behind_ms = sync->audit_at_ms = sync->list_at_ms = 0;
+}
+
+/* ---- ends and new beginnings ---- */
+
+static uint64_t next_pause(struct mirror *mirror)
+{
+	struct sync *sync = &mirror->sync;
+	uint64_t pause_ms = sync->step ? (uint64_t)RETRY_MS_MIN << (sync->step - 1) : 50;
+
+	if (sync->step < STEPS_MAX)
+		sync->step++;
+	return mirror_live_jitter(mirror, pause_ms < RETRY_MS_MAX ? pause_ms : RETRY_MS_MAX);
+}
+
+/* The stream is over, or cannot be believed: it is opened again, soon. */
+void mirror_sync_again(struct mirror *mirror, bool must_list, const char *why)
+{
+	struct sync *sync = &mirror->sync;
+	uint64_t now_ms = clock_now_ms();
+	bool was_live = sync->phase == SYNC_LIVE;
+	bool is_behind = must_list || !mirror_sync_has_seen(mirror, sync->heard_index);
+
+	drop_work(mirror);
+	snprintf(sync->why, sizeof(sync->why), "%s", why);
+	sync->must_list |= must_list;
+	if (was_live) {
+		metrics_add(mirror->doors.metrics, METRIC_NOMAD_STREAM_RESTARTS, 1);
+		log_debug("nomad", "the event stream starts again: %s", why);
+		if (now_ms - sync->live_ms >= STABLE_AFTER_MS)
+			sync->step = 0;
+		if (is_behind)
+			mirror_live_expire(mirror);
+	}
+	sync->retry_at_ms = now_ms + next_pause(mirror);
+	set_phase(mirror, SYNC_WAITING);
+	if (was_live && mirror->health.state == ZONE_NOMAD_OK && !mirror->health.is_holding)
+		mirror_health_probe_now(mirror);
+	mirror_live_arm(mirror);
+}
+
+void mirror_sync_refuse(struct mirror *mirror, bool was_denied, const char *why)
+{
+	struct sync *sync = &mirror->sync;
+	uint64_t pause_ms = (uint64_t)REFUSED_MS_MIN << sync->refusals;
+	bool was_live = sync->phase == SYNC_LIVE;
+
+	drop_work(mirror);
+	snprintf(sync->why, sizeof(sync->why), "%s", why);
+	sync->must_list = true;
+	sync->was_denied = was_denied;
+	if (was_live)
+		mirror_live_expire(mirror);
+	if (sync->refusals < 4)
+		sync->refusals++;
+	if (pause_ms > REFUSED_MS_MAX)
+		pause_ms = REFUSED_MS_MAX;
+	sync->retry_at_ms = clock_now_ms() + mirror_live_jitter(mirror, pause_ms);
+	set_phase(mirror, SYNC_REFUSED);
+	mirror_live_arm(mirror);
+}
+
+void mirror_sync_start(struct mirror *mirror)
+{
+	struct sync *sync = &mirror->sync;
+
+	drop_work(mirror);
+	sync->must_list = true;
+	sync->step = sync->refusals = 0;
+	sync->retry_at_ms = clock_now_ms();
+	set_phase(mirror, SYNC_WAITING);
+	mirror_live_arm(mirror);
+}
+
+void mirror_sync_stop(struct mirror *mirror)
+{
+	drop_work(mirror);
+	mirror->sync.phase = SYNC_OFF;
+	mirror->sync.must_list = true;
+}
+
+static void open_streams(struct mirror *mirror)
+{
+	mirror->sync.opened_ms = clock_now_ms();
+	mirror->sync.phase = SYNC_OPENING;
+	if (mirror_stream_open(mirror) < 0)
+		mirror_sync_again(mirror, false, "out of memory or connections");
+}
+
+void mirror_sync_on_end(struct mirror *mirror, enum stream_end end, const char *why)
+{
+	if (end == STREAM_BROKE || mirror->sync.phase != SYNC_OPENING)
+		mirror_sync_again(mirror, false, why);
+	else
+		mirror_sync_refuse(mirror, end == STREAM_DENIED, why);
+}
+
+void mirror_sync_on_line(struct mirror *mirror, const char *line, size_t length)
+{
+	struct sync *sync = &mirror->sync;
+	uint32_t length32 = (uint32_t)length;
+	uint64_t now_ms = clock_now_ms();
+
+	if (length <= 2) /* a heartbeat */
+		return;
+	if (sync->phase == SYNC_LIVE) {
+		mirror_sync_apply(mirror, line, length);
+		if (!sync->audit_at_ms || mirror->alarm.state != ALARM_ARMED)
+			sync->audit_at_ms = now_ms + AUDIT_AFTER_MS;
+		if (sync->audit_at_ms < sync->audited_ms + AUDIT_EVERY_MS)
+			sync->audit_at_ms = sync->audited_ms + AUDIT_EVERY_MS;
+		return;
+	}
+	sync->queue.limit_bytes = QUEUE_MAX_BYTES;
+	if (buf_append(&sync->queue, &length32, sizeof(length32)) < 0 ||
+	    buf_append(&sync->queue, line, length) < 0)
+		mirror_sync_again(mirror, true,
+				  "more came than can be held while the list is read");
+}
+
+void mirror_sync_go_live(struct mirror *mirror)
+{
+	struct sync *sync = &mirror->sync;
+
+	sync->live_ms = clock_now_ms();
+	sync->must_list = false;
+	sync->refusals = 0;
+	sync->behind_ms = 0;
+	set_phase(mirror, SYNC_LIVE);
+	mirror_sync_drain(mirror);
+	if (sync->phase != SYNC_LIVE)
+		return;
+	sync->audit_at_ms = sync->live_ms + AUDIT_AFTER_MS;
+	mirror_sync_heard(mirror, sync->heard_index);
+	mirror_preload_start(mirror);
+	mirror_live_arm(mirror);
+}
+
+/* ---- was anything missed? ---- */
+
+static int skip_event(void *arg, const struct json_event *event)
+{
+	(void)arg;
+	(void)event;
+	return 0;
+}
+
+static void skip_bad(void *arg, const char *why)
+{
+	(void)arg;
+	(void)why;
+}
+
+/* Asked for from the last index on, the server begins with that very batch, unless it has forgotten
+ * it: then nothing is missing behind it. */
+static bool is_replayed(const struct mirror *mirror)
+{
+	const struct sync *sync = &mirror->sync;
+	uint64_t index = 0;
+	uint32_t length;
+	char why[32];
+
+	if (sync->leg_count != 1 || sync->queue.length <= sizeof(length))
+		return false;
+	memcpy(&length, sync->queue.data, sizeof(length));
+	return json_read_frame(sync->queue.data + sizeof(length), length, skip_event, skip_bad,
+			       NULL, &index, why, sizeof(why)) == 0 &&
+	       index == sync->index;
+}
+
+static void on_probed(struct call *call, enum call_result result)
+{
+	struct mirror *mirror = call->mirror;
+	struct sync *sync = &mirror->sync;
+
+	sync->call = NULL;
+	if (result != CALL_GOOD) {
+		mirror_sync_again(mirror, false, call->error);
+	} else if (call->index == sync->index ||
+		   (call->index > sync->index && is_replayed(mirror))) {
+		mirror_sync_go_live(mirror);
+	} else {
+		mirror_live_expire(mirror);
+		sync->must_list = true;
+		mirror_sync_list(mirror);
+	}
+}
+
+static void on_audited(struct call *call, enum call_result result)
+{
+	struct mirror *mirror = call->mirror;
+
+	mirror->sync.call = NULL;
+	if (result == CALL_GOOD && call->index < mirror->sync.index && !call->was_stale)
+		mirror_sync_back(mirror, call->index);
+	else if (result == CALL_GOOD && mirror->scope.is_all)
+		mirror_sync_heard(mirror, call->index);
+}
+
+static void probe(struct mirror *mirror, void (*on_end)(struct call *, enum call_result))
+{
+	struct sync *sync = &mirror->sync;
+	const char *namespace = mirror->scope.is_all ? mirror->home : mirror->scope.names[0];
+
+	sync->call = mirror_call_new(mirror, NULL, namespace, MIRROR_PROBE_NAME);
+	if (sync->call) {
+		sync->call->on_end = on_end;
+		if (mirror_call_start(sync->call) == 0)
+			return;
+		mirror_call_drop(sync->call);
+		sync->call = NULL;
+	}
+	if (sync->phase != SYNC_LIVE)
+		mirror_sync_again(mirror, true, "out of memory");
+}
+
+void mirror_sync_on_open(struct mirror *mirror)
+{
+	struct sync *sync = &mirror->sync;
+
+	if (sync->phase != SYNC_OPENING || sync->leg_count == 0)
+		return;
+	if (sync->must_list) {
+		mirror_sync_list(mirror);
+	} else {
+		sync->phase = SYNC_PROBING;
+		probe(mirror, on_probed);
+	}
+}
+
+/*
+ * Whether what made `index` was in the stream. A later frame proves nothing: a namespace younger
+ * than the stream is not in it, and its changes stand between those of others.
+ */
+bool mirror_sync_has_seen(const struct mirror *mirror, uint64_t index)
+{
+	const struct sync *sync = &mirror->sync;
+
+	if (!mirror->scope.is_all)
+		return index <= sync->index;
+	return index <= sync->base_index || sync->seen[index % SYNC_SEEN] == index ||
+	       index + SYNC_SEEN < sync->index;
+}
+
+/* Somebody says that the table is at `index`: the stream has to get there, soon. */
+void mirror_sync_heard(struct mirror *mirror, uint64_t index)
+{
+	struct sync *sync = &mirror->sync;
+
+	if (index > sync->heard_index)
+		sync->heard_index = index;
+	if (sync->phase != SYNC_LIVE || sync->behind_ms || mirror_sync_has_seen(mirror, index))
+		return;
+	sync->behind_index = index;
+	sync->behind_ms = clock_now_ms();
+	mirror_live_arm(mirror);
+}
+
+/* A restored snapshot, or another cluster: nothing of before can be compared with what comes. */
+void mirror_sync_back(struct mirror *mirror, uint64_t index)
+{
+	struct sync *sync = &mirror->sync;
+	uint64_t held;
+
+	if (log_brake_take(&sync->back_brake, clock_now_ms(), RELIST_EVERY_MS, &held)) {
+		log_warn("nomad", "Nomad's index went back to %llu: everything is read again",
+			 (unsigned long long)index);
+		sync->quick_lists = 1;
+	}
+	catalogue_rewind(mirror->doors.catalogue);
+	mirror_live_expire(mirror);
+	mirror->index = index;
+	sync->heard_index = index;
+	sync->index = 0;
+	sync->is_rewound = true;
+	mirror->alarm.index = index;
+	if (sync->phase == SYNC_LIVE || sync->phase == SYNC_LISTING || sync->phase == SYNC_PROBING)
+		mirror_sync_again(mirror, true, "the index went back");
+}
+
+/* ---- time ---- */
+
+static void audit(struct mirror *mirror, uint64_t now_ms)
+{
+	struct sync *sync = &mirror->sync;
+	bool is_alone = mirror->alarm.state != ALARM_ARMED || mirror->alarm_is_doubtful;
+
+	sync->audited_ms = now_ms;
+	sync->audit_at_ms = is_alone ? now_ms + AUDIT_IDLE_MS : 0;
+	if (!sync->call && !mirror->health.is_holding)
+		probe(mirror, on_audited);
+}
+
+static void notice_behind(struct mirror *mirror)
+{
+	struct sync *sync = &mirror->sync;
+
+	metrics_add(mirror->doors.metrics, METRIC_NOMAD_MISSED_CHANGES, 1);
+	if (mirror->alarm.state == ALARM_ARMED && mirror->alarm.index < sync->behind_index &&
+	    mirror->scope.is_all && !mirror->alarm_is_doubtful) {
+		mirror->alarm_is_doubtful = true;
+		log_warn("nomad", "neither the event stream nor the held request told of a change; "
+				  "Nomad is asked every 30 s from now on");
+	}
+	mirror_sync_again(mirror, true, "a change was not in it");
+}
+
+uint64_t mirror_sync_tick(struct mirror *mirror, uint64_t now_ms)
+{
+	struct sync *sync = &mirror->sync;
+
+	switch (sync->phase) {
+	case SYNC_OFF:
+		return UINT64_MAX;
+	case SYNC_WAITING:
+	case SYNC_REFUSED:
+		if (mirror->health.is_holding || mirror->health.state == ZONE_NOMAD_DENIED)
+			return UINT64_MAX;
+		if (now_ms < sync->retry_at_ms)
+			return sync->retry_at_ms;
+		if (sync->phase == SYNC_REFUSED && mirror_scope_reset(mirror))
+			return now_ms;
+		open_streams(mirror);
+		return now_ms + 1;
+	case SYNC_LISTING:
+		if (sync->list_at_ms && now_ms >= sync->list_at_ms)
+			mirror_sync_list(mirror);
+		return sync->list_at_ms ? sync->list_at_ms : mirror_stream_tick(mirror, now_ms);
+	case SYNC_OPENING:
+	case SYNC_PROBING:
+		return mirror_stream_tick(mirror, now_ms);
+	case SYNC_LIVE:
+		break;
+	}
+	if (sync->behind_ms && now_ms >= sync->behind_ms + BEHIND_MS_MAX) {
+		notice_behind(mirror);
+		return now_ms;
+	}
+	if (sync->audit_at_ms && now_ms >= sync->audit_at_ms)
+		audit(mirror, now_ms);
+	uint64_t next_ms = mirror_stream_tick(mirror, now_ms);
+	if (sync->audit_at_ms && sync->audit_at_ms < next_ms)
+		next_ms = sync->audit_at_ms;
+	if (sync->behind_ms && sync->behind_ms + BEHIND_MS_MAX < next_ms)
+		next_ms = sync->behind_ms + BEHIND_MS_MAX;
+	return next_ms;
+}
