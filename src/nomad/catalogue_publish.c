@@ -330,6 +330,7 @@ void catalogue_expire(struct catalogue *catalogue)
 		list_for_each (link, &name->services) {
 			struct service *service = list_entry(link, struct service, by_name);
 
+			service->times = times_of(catalogue, service);
 			service->times.refresh_from_ms = service->times.fresh_until_ms = 0;
 		}
 		if (name->is_published)

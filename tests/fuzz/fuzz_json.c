@@ -45,6 +45,15 @@ static int on_listed(void *arg, const struct json_listed *listed)
 	return 0;
 }
 
+static int on_event(void *arg, const struct json_event *event)
+{
+	read_text(arg, event->topic);
+	read_text(arg, event->type);
+	read_text(arg, event->key);
+	read_text(arg, event->namespace);
+	return event->has_service ? on_instance(arg, &event->service) : 0;
+}
+
 static void on_bad(void *arg, const char *why)
 {
 	(void)arg;
@@ -55,7 +64,11 @@ static int read_body(const uint8_t *data, size_t size, struct seen *seen)
 {
 	char why[256] = "";
 	const char *body = (const char *)data + 1;
+	uint64_t index = 0;
 
+	if (data[0] & 2)
+		return json_read_frame(body, size - 1, on_event, on_bad, seen, &index, why,
+				       sizeof(why));
 	if (data[0] & 1)
 		return json_read_services(body, size - 1, on_listed, on_bad, seen, why,
 					  sizeof(why));

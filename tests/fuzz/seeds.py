@@ -101,7 +101,7 @@ def replies():
 
 
 def json_bodies():
-    """First byte: which reader (odd: the list of names)."""
+    """First byte: which reader (0: a service's instances, 1: the list of names, 2: a frame of the stream)."""
     for path in sorted((ROOT / "fixtures").rglob("*.json")):
         body = path.read_bytes()
         if len(body) < 64 * 1024:
@@ -116,6 +116,13 @@ def json_bodies():
                  '[{"Address":"::1","Port":-1,"Tags":null},]', '[{"Address": 7}]'):
         yield b"0" + text.encode()
         yield b"1" + text.encode()
+    for path in sorted((ROOT / "fixtures").rglob("*stream*")):
+        lines = [line for line in path.read_bytes().splitlines() if line.startswith(b"{") and len(line) < 16 * 1024]
+        for line in lines[:6]:
+            yield b"2" + line
+    for text in ("{}", '{"Index":18446744073709551616}', '{"Events":[{"Index":1e3}]}', '{"Events":[{}],"Events":7}',
+                 '{"Events":[{"Index":5,"Payload":{"Service":{"Address":"10.0.0.1"}}}],"Index":5} x'):
+        yield b"2" + text.encode()
 
 
 def zones():

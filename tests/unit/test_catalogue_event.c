@@ -381,6 +381,16 @@ static void a_marked_name_is_fetched(void **state)
 	assert_true(is_live("web.default"));
 }
 
+static void what_was_live_and_expires_counts_as_heard_when_live_ended(void **state)
+{
+	(void)state;
+	load(10, 1);
+	zone_expire_live(&fake_zone, 1000000);
+	catalogue_expire(catalogue);
+	assert_int_equal(fake_find("web.default")->times.fresh_until_ms, 0);
+	assert_int_equal(fake_find("web.default")->times.stale_until_ms, 1005000);
+}
+
 /* ---- names that are not loaded ---- */
 
 static void a_name_first_seen_in_an_event_is_listed(void **state)
@@ -647,6 +657,7 @@ int main(void)
 		TEST(without_events_replies_may_come_from_any_server),
 		TEST(with_a_filter_an_addition_only_marks),
 		TEST(a_marked_name_is_fetched),
+		TEST(what_was_live_and_expires_counts_as_heard_when_live_ended),
 		TEST(a_name_first_seen_in_an_event_is_listed),
 		TEST(a_new_namespace_is_told),
 		TEST(whether_an_unloaded_name_is_still_there_is_open),
