@@ -262,11 +262,17 @@ static size_t strings_length(const char *text, uint32_t count)
 	return length;
 }
 
+/* Text of an instance; NULL while no instance has brought any. */
+static const char *text_of(const struct catalogue_update *update, size_t at)
+{
+	return update->text.data ? update->text.data + at : NULL;
+}
+
 /* Whether two drafts have the same tags in the same order: then the block holds them once. */
 static bool has_same_tags(const struct catalogue_update *update, const struct held_instance *a,
 			  const struct held_instance *b)
 {
-	const char *x = update->text.data + a->tags_at, *y = update->text.data + b->tags_at;
+	const char *x = text_of(update, a->tags_at), *y = text_of(update, b->tags_at);
 	size_t length;
 
 	if (a->tag_count != b->tag_count)
@@ -289,12 +295,12 @@ static struct sizes measure(const struct catalogue_update *update)
 		const struct held_instance *one = &update->drafts[i].instance;
 
 		if (one->host_at != CATALOGUE_NO_HOST)
-			sizes.text += strings_length(update->text.data + one->host_at, 1);
+			sizes.text += strings_length(text_of(update, one->host_at), 1);
 		if (one->tag_count == 0 ||
 		    (i > 0 && has_same_tags(update, &update->drafts[i - 1].instance, one)))
 			continue;
 		sizes.tags += one->tag_count;
-		sizes.text += strings_length(update->text.data + one->tags_at, one->tag_count);
+		sizes.text += strings_length(text_of(update, one->tags_at), one->tag_count);
 	}
 	return sizes;
 }
@@ -308,7 +314,7 @@ static void fill(const struct catalogue_update *update, struct held *held)
 	for (uint32_t i = 0; i < held->count; i++) {
 		const struct held_instance *from = &update->drafts[i].instance;
 		struct held_instance *to = &held->at[i];
-		const char *tags = update->text.data + from->tags_at;
+		const char *tags = text_of(update, from->tags_at);
 
 		/* Field by field: padding stays zero, and the block comparable. */
 		to->id = from->id;
@@ -320,7 +326,7 @@ static void fill(const struct catalogue_update *update, struct held *held)
 		memcpy(to->bytes, from->bytes, sizeof(to->bytes));
 		to->host_at = CATALOGUE_NO_HOST;
 		if (from->host_at != CATALOGUE_NO_HOST) {
-			const char *host = update->text.data + from->host_at;
+			const char *host = text_of(update, from->host_at);
 			size_t length = strlen(host) + 1;
 
 			memcpy(text + text_at, host, length);
