@@ -4,7 +4,8 @@
  * stays taken until its reply has come, so that a late reply is never another's.
  *
  * Servers that take few questions a connection are learned: a link that ended early tells how many
- * it answered, the next ones get no more (questions_max), and one that outlives them doubles it.
+ * it answered. So many are safe on the next (safe_max); one that has answered them gets more, but
+ * only such as can be sent again (tried_max).
  */
 #include "forward/exchange_tcp.h"
 
@@ -54,7 +55,7 @@ struct stream {
 	struct link *link[EXCHANGE_TCP_CONNECTIONS];
 	struct list waiting; /* struct exchange_tcp, by_turn */
 	struct tls_ticket ticket;
-	unsigned questions_max; /* on one connection */
+	unsigned safe_max, tried_max; /* questions on one connection */
 	unsigned barren_count;
 	uint64_t refused_until_ms;
 	int refused_error;
@@ -94,7 +95,7 @@ struct exchange_tcp_pool *exchange_tcp_pool_open(uv_loop_t *loop, struct metrics
 
 		stream->pool = pool;
 		stream->upstream = &list->upstream[i];
-		stream->questions_max = UINT_MAX;
+		stream->safe_max = stream->tried_max = UINT_MAX;
 		list_init(&stream->waiting);
 	}
 	uv_idle_init(loop, &pool->anchor);
@@ -189,9 +190,11 @@ static struct slot *find_slot(struct link *link, uint16_t id)
 	return NULL;
 }
 
-static bool has_room(const struct stream *stream, const struct link *link)
+static bool has_room(const struct link *link, bool is_last_send)
 {
-	return link->is_open && !link->is_retired && link->sent_count < stream->questions_max &&
+	unsigned max = is_last_send ? link->stream->safe_max : link->stream->tried_max;
+
+	return link->is_open && !link->is_retired && link->sent_count < max &&
 	       link->open_count + link->given_up_count < EXCHANGE_TCP_IN_FLIGHT;
 }
 
@@ -206,7 +209,8 @@ static void rest_if_idle(struct link *link)
 {
 	if (link->open_count > 0)
 		return;
-	if (link->is_retired || link->sent_count >= link->stream->questions_max)
+	/* Who waits now cannot go here: another link takes its place. */
+	if (link->is_retired || !list_is_empty(&link->stream->waiting))
 		retire(link);
 	else
 		connection_rest(&link->connection, REST_MS);
@@ -272,9 +276,11 @@ static void on_message(struct connection *connection, uint8_t *message, size_t l
 	slot->is_taken = false;
 	link->answered_count++;
 	stream->barren_count = 0;
-	if (link->answered_count >= stream->questions_max)
-		stream->questions_max =
-			stream->questions_max > UINT_MAX / 2 ? UINT_MAX : stream->questions_max * 2;
+	if (link->answered_count > stream->safe_max)
+		stream->safe_max = link->answered_count;
+	if (link->answered_count >= stream->tried_max)
+		stream->tried_max =
+			stream->tried_max > UINT_MAX / 2 ? UINT_MAX : stream->tried_max * 2;
 	if (tcp) {
 		const struct exchange_tcp_doors *doors = tcp->doors;
 
@@ -366,8 +372,9 @@ static void end_link(struct link *link, int error, const char *why)
 			stream->barren_count = 0;
 			move_all(&stream->waiting, &failed);
 		}
-		if (link->answered_count < stream->questions_max)
-			stream->questions_max = link->answered_count ? link->answered_count : 1;
+		if (link->answered_count < stream->tried_max)
+			stream->safe_max = stream->tried_max =
+				link->answered_count ? link->answered_count : 1;
 	}
 	forget_link(link);
 	fail_all(&failed, error ? error : UV_EOF);
@@ -448,14 +455,14 @@ static int want_link(struct stream *stream)
 
 /* ---- questions ---- */
 
-static struct link *find_room(const struct stream *stream)
+static struct link *find_room(const struct stream *stream, bool is_last_send)
 {
 	struct link *best = NULL;
 
 	for (unsigned k = 0; k < EXCHANGE_TCP_CONNECTIONS; k++) {
 		struct link *link = stream->link[k];
 
-		if (link && has_room(stream, link) &&
+		if (link && has_room(link, is_last_send) &&
 		    (!best || link->open_count < best->open_count))
 			best = link;
 	}
@@ -488,13 +495,14 @@ static void dispatch(struct stream *stream)
 
 	list_init(&failed);
 	while (!list_is_empty(&stream->waiting)) {
-		struct link *link = find_room(stream);
-		struct list *node;
+		struct list *node = stream->waiting.next;
+		struct exchange_tcp *tcp = list_entry(node, struct exchange_tcp, by_turn);
+		struct link *link = find_room(stream, tcp->is_last_send);
 
 		if (!link)
 			break;
-		node = list_pop(&stream->waiting);
-		if (send_on(link, list_entry(node, struct exchange_tcp, by_turn)))
+		list_remove(node);
+		if (send_on(link, tcp))
 			list_append(&failed, node);
 	}
 	if (!list_is_empty(&stream->waiting))
@@ -530,7 +538,7 @@ int exchange_tcp_open(struct exchange_tcp *tcp, struct exchange_tcp_pool *pool,
 		      size_t length)
 {
 	struct stream *stream = &pool->stream[upstream];
-	struct link *link = find_room(stream);
+	struct link *link = find_room(stream, false);
 	int result;
 
 	*tcp = (struct exchange_tcp){ .stream = stream, .id = load_be16(query) };

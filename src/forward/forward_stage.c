@@ -205,7 +205,8 @@ void forward_stage_configure(struct forward_stage *stage, const struct config *c
 
 	if (!zones)
 		return; /* the old zones stay */
-	memcpy(zones, config->zone, config->zone_count * sizeof(*zones));
+	if (config->zone_count > 0)
+		memcpy(zones, config->zone, config->zone_count * sizeof(*zones));
 	free(stage->zones);
 	stage->zones = zones;
 	stage->zone_count = config->zone_count;
