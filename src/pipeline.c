@@ -15,6 +15,7 @@
 #include "nomad/hosts.h"
 #include "pipeline_life.h"
 #include "query/query_log.h"
+#include "query/rebind.h"
 
 #define TICK_MS 50		/* how exactly deadlines are kept */
 #define STALE_AFTER_MAX_MS 1800 /* RFC 8767 §5: then a stale answer is better than waiting */
@@ -30,6 +31,8 @@ enum verdict pipeline_walk(struct pipeline *p, struct query *query, uint64_t now
 	switch (query->stage) {
 	case QUERY_AT_NOMAD:
 		verdict = nomad_stage_ask(p->nomad, query, now_ms, out);
+		if (verdict == VERDICT_PASS)
+			verdict = gate_ask_private(p->gate, query, out);
 		if (verdict != VERDICT_PASS)
 			return verdict;
 		query->stage = QUERY_AT_CACHE;
@@ -70,6 +73,10 @@ static size_t farewell(struct pipeline *p, const struct query *query, struct ans
 	size_t limit = over_tcp ? DNS_MESSAGE_MAX : question->udp_limit;
 	struct message_result result;
 
+	if (rebind_is_forbidden(p->config, question, answer)) {
+		rebind_empty(answer);
+		metrics_add(p->doors.metrics, METRIC_REBINDS_BLOCKED, 1);
+	}
 	answer->no_recursion |= p->forwards_nothing;
 	result = message_encode(question, answer, gate_identity(p->gate), &query->client.peer,
 				question->cookie_length ? (uint32_t)clock_wall_s() : 0, over_tcp,

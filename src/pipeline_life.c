@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "nomad/hosts.h"
+#include "query/rebind.h"
 
 #define TICK_MS 50	 /* how exactly deadlines are kept */
 #define WAKE_AT_ONCE 64	 /* answers of one word in a burst; the next ones a millisecond later */
@@ -84,6 +85,8 @@ static void on_forward_reply(void *arg, const struct question *question, struct 
 	struct pipeline *p = arg;
 
 	zone_read_begin(); /* until on_forward_end */
+	if (reply)
+		reply->image->has_private = rebind_has_private(reply->image);
 	p->forwarded = reply ? cache_stage_keep(p->cache, question, reply, clock_now_ms()) : NULL;
 	if (!p->forwarded || !cache_stage_is_answer(p->forwarded))
 		cache_stage_note_failure(p->cache, question, clock_now_ms());

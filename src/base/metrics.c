@@ -57,6 +57,8 @@ static const struct metric_row METRIC_ROWS[] = {
 	  "Cache entries removed to make room." },
 	{ METRIC_CACHE_PREFETCHES, ROW_COUNTER, "cache_prefetches_total", NULL,
 	  "Cache entries asked for anew before they expired." },
+	{ METRIC_REBINDS_BLOCKED, ROW_COUNTER, "rebinds_blocked_total", NULL,
+	  "Answers from upstream emptied because they held a private address." },
 	{ METRIC_CACHE_ENTRIES_SUCCESS, ROW_GAUGE, "cache_entries", "type=\"success\"",
 	  "Entries in the cache." },
 	{ METRIC_CACHE_ENTRIES_DENIAL, ROW_GAUGE, "cache_entries", "type=\"denial\"", NULL },

@@ -31,6 +31,7 @@ enum metric {
 	METRIC_CACHE_MISSES,
 	METRIC_CACHE_EVICTIONS,
 	METRIC_CACHE_PREFETCHES, /* refreshed before they expired */
+	METRIC_REBINDS_BLOCKED,	 /* answers emptied by rebind-protection */
 	METRIC_UDP_KERNEL_DROPS, /* SO_RXQ_OVFL */
 	METRIC_TCP_ACCEPTED,
 	METRIC_TCP_REFUSED, /* over tcp-max-clients */

@@ -94,6 +94,8 @@ struct config {
 	uint32_t cache_max_ttl_s, cache_min_ttl_s;
 	uint64_t serve_stale_ms; /* how long a forwarded answer outlives its TTL; 0: not at all */
 
+	bool rebind_protection; /* private addresses from upstream are kept from clients */
+	bool private_zones;	/* RFC 6303: private reverse zones are answered at home */
 	bool hide_version;
 	char *server_id; /* "" : none */
 

@@ -12,6 +12,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,6 +35,7 @@ struct image {
 	uint16_t rcode;		  /* of the reply it came from; 0 for ours */
 	uint16_t ede;		  /* DNS_EDE_*, as the upstream said it; DNS_EDE_NONE for ours */
 	uint16_t ede_text_length; /* its text stands behind the bytes, with a NUL of its own */
+	bool has_private;	  /* of upstream, with a loopback, link-local or private address */
 	struct image_rr rr[];	  /* rr_count, then the bytes */
 };
 

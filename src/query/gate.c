@@ -8,6 +8,7 @@
 #include "config/config.h"
 #include "dns/name.h"
 #include "dns/records.h"
+#include "query/private_zones.h"
 
 #define SPECIAL_TTL_S 3600 /* these answers never change */
 
@@ -46,6 +47,7 @@ struct gate {
 	struct answer_soa soa[COUNT_OF(SPECIALS)];
 	uint8_t soa_rr[COUNT_OF(SPECIALS)][128];
 	struct answer_address localhost[2];
+	struct private_zones *private_zones; /* NULL: off */
 };
 
 static const uint16_t PICK_FIRST[] = { 0 };
@@ -104,6 +106,10 @@ struct gate *gate_new(const struct config *config)
 	}
 	for (size_t i = 0; i < COUNT_OF(SPECIALS); i++)
 		is_whole = make_special(gate, i) && is_whole;
+	if (config->private_zones) {
+		gate->private_zones = private_zones_new();
+		is_whole = gate->private_zones && is_whole;
+	}
 	gate->localhost[0] =
 		(struct answer_address){ { .family = AF_INET, .bytes = { 127, 0, 0, 1 } },
 					 SPECIAL_TTL_S };
@@ -119,6 +125,7 @@ void gate_free(struct gate *gate)
 {
 	if (!gate)
 		return;
+	private_zones_free(gate->private_zones);
 	free(gate->chaos_text[0]);
 	free(gate->chaos_text[1]);
 	free(gate);
@@ -212,4 +219,12 @@ enum verdict gate_ask(const struct gate *gate, const struct query *query, struct
 	if (question->qclass != DNS_CLASS_IN || is_meta_type(question->type) || question->has_tsig)
 		return refuse(out, DNS_EDE_NONE, NULL);
 	return ask_special(gate, question, out);
+}
+
+enum verdict gate_ask_private(const struct gate *gate, const struct query *query,
+			      struct answer *out)
+{
+	if (!gate->private_zones)
+		return VERDICT_PASS;
+	return private_zones_ask(gate->private_zones, gate->config, &query->question, out);
 }

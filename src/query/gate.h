@@ -21,6 +21,11 @@ void gate_free(struct gate *gate);
 /* ANSWERED with what the door says, or PASS: the pipeline's business. */
 enum verdict gate_ask(const struct gate *gate, const struct query *query, struct answer *out);
 
+/* Behind the first stage, which knows the reverse names of instances: ANSWERED for the private
+ * reverse zones with `private-zones`, or PASS. */
+enum verdict gate_ask_private(const struct gate *gate, const struct query *query,
+			      struct answer *out);
+
 /* Whether this address may ask at all. */
 bool gate_admits(const struct gate *gate, const struct addr *peer, const struct addr *local);
 
