@@ -12,17 +12,18 @@ group_packages()
 	case $1 in
 	build)
 		echo gcc make libc6-dev 'pkg-config|pkgconf' 'libcurl4-openssl-dev|libcurl4-gnutls-dev' \
-			libuv1-dev libcjson-dev libldns-dev liburcu-dev
+			libuv1-dev libcjson-dev libldns-dev liburcu-dev libssl-dev
 		;;
 	test)
 		echo libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-dnspython bind9-dnsutils knot-dnsutils \
-			unbound dnsmasq-base openssl procps util-linux systemd
+			unbound dnsmasq-base nsd ldnsutils openssl procps util-linux systemd
 		;;
 	lint) echo clang clang-format python3 ;;
 	fuzz) echo clang llvm 'libclang-rt-14-dev|libclang-rt-dev' python3 ;;
 	bench) echo dnsperf strace util-linux python3 python3-dnspython ;;
+	forwarders) echo unbound dnsmasq-base bind9 knot-resolver pdns-recursor dnsdist python3 python3-dnspython ;;
 	*)
-		echo "deps: there is no group '$1' (build, test, lint, fuzz, bench)" >&2
+		echo "deps: there is no group '$1' (build, test, lint, fuzz, bench, forwarders)" >&2
 		exit 64
 		;;
 	esac
@@ -58,7 +59,7 @@ check_by_tools()
 	for tool in cc make pkg-config python3; do
 		command -v "$tool" >/dev/null 2>&1 || lost="$lost $tool"
 	done
-	for module in libcurl libuv libcjson ldns liburcu-qsbr liburcu-cds; do
+	for module in libcurl libuv libcjson ldns liburcu-qsbr liburcu-cds openssl; do
 		pkg-config --exists "$module" 2>/dev/null || lost="$lost $module"
 	done
 	[ -z "$lost" ] && return 0
