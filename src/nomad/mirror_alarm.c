@@ -150,6 +150,9 @@ static void on_armed(struct alarm_leg *leg, uint64_t index)
 		alarm->index = index;
 	alarm->armed_count++;
 	if (alarm->armed_count == alarm->leg_count) {
+		/* A held request that broke may mean that the agent is another one by now. */
+		if (alarm->step > 0)
+			mirror_sync_retry(mirror);
 		alarm->step = 0;
 		if (was_missed && mirror->sync.phase != SYNC_LIVE)
 			mirror_live_expire(mirror);

@@ -12,7 +12,7 @@
 
 #define BAD_LOG_EVERY_MS 60000
 
-static void on_bad_event(void *arg, const char *why)
+void mirror_apply_bad(void *arg, const char *why)
 {
 	struct mirror *mirror = arg;
 	uint64_t held;
@@ -37,7 +37,7 @@ static int take_filtered(struct mirror *mirror, const struct json_event *event)
 	return CATALOGUE_MARKED;
 }
 
-static int on_event(void *arg, const struct json_event *event)
+int mirror_apply_event(void *arg, const struct json_event *event)
 {
 	struct mirror *mirror = arg;
 	/* Type is what raft did, not what became of it: anything but this one takes away. */
@@ -50,7 +50,7 @@ static int on_event(void *arg, const struct json_event *event)
 		return 0;
 	metrics_add(mirror->doors.metrics, METRIC_NOMAD_EVENTS, 1);
 	if (!event->has_service) {
-		on_bad_event(mirror, "it has no registration");
+		mirror_apply_bad(mirror, "it has no registration");
 		return 0;
 	}
 	if (mirror->filter[0])
@@ -84,6 +84,8 @@ static void take_index(struct mirror *mirror, uint64_t index)
 	struct sync *sync = &mirror->sync;
 
 	sync->seen[index % SYNC_SEEN] = index;
+	if (index)
+		mirror_large_count(mirror);
 	if (index > sync->index) {
 		sync->index = index;
 		mirror_take_index(mirror, index);
@@ -98,12 +100,12 @@ void mirror_sync_apply(struct mirror *mirror, const char *line, size_t length)
 {
 	char why[128] = "";
 	uint64_t index = 0;
-	int rc = json_read_frame(line, length, on_event, on_bad_event, mirror, &index, why,
-				 sizeof(why));
+	int rc = json_read_frame(line, length, mirror_apply_event, mirror_apply_bad, mirror, &index,
+				 why, sizeof(why));
 
 	/* What was in a line that cannot be read shows in the index that others tell. */
 	if (rc == -EINVAL)
-		on_bad_event(mirror, why);
+		mirror_apply_bad(mirror, why);
 	else if (rc == 0)
 		take_index(mirror, index);
 	else

@@ -13,11 +13,13 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "nomad/need.h"
 #include "nomad/zone.h"
 
 struct call;
 struct catalogue_all;
 struct config;
+struct json_event;
 struct map;
 struct mirror;
 
@@ -117,6 +119,24 @@ struct scout { /* looks which namespaces the token may read */
 	bool has_looked, is_too_many;
 };
 
+#define LARGE_KEYS 64
+
+struct large_key {
+	struct need need; /* its folded names */
+	char service[64]; /* exact */
+	bool is_kept;	  /* it was fetched since it is listened for */
+};
+
+struct large {
+	uint64_t window_ms;
+	unsigned changes, calm_windows; /* of this window; windows in a row */
+	uint64_t id, heard_ms, rekey_ms;
+	uint64_t index; /* at the last wake */
+	bool is_open;
+	size_t key_count, turn;
+	struct large_key keys[LARGE_KEYS];
+};
+
 struct watch {
 	struct map *names; /* key → struct watched: made live since the last wake */
 	uint64_t refreshed_ms, refresh_at_ms;
@@ -167,6 +187,7 @@ uint64_t mirror_stream_tick(struct mirror *mirror, uint64_t now_ms);
 
 /* mirror_sync.c */
 void mirror_sync_start(struct mirror *mirror);
+void mirror_sync_retry(struct mirror *mirror); /* the world may have changed */
 void mirror_sync_stop(struct mirror *mirror);
 bool mirror_sync_has_seen(const struct mirror *mirror, uint64_t index);
 void mirror_sync_heard(struct mirror *mirror, uint64_t index); /* the table is that far */
@@ -184,6 +205,8 @@ void mirror_sync_list(struct mirror *mirror); /* goes live, or begins again */
 
 /* mirror_apply.c */
 void mirror_sync_apply(struct mirror *mirror, const char *line, size_t length);
+int mirror_apply_event(void *mirror, const struct json_event *event); /* fits json_on_event */
+void mirror_apply_bad(void *mirror, const char *why);
 void mirror_sync_drain(struct mirror *mirror); /* what came before the list */
 
 /* mirror_scope.c */
@@ -207,8 +230,17 @@ void mirror_preload_start(struct mirror *mirror);
 void mirror_preload_forget(struct mirror *mirror);
 uint64_t mirror_preload_tick(struct mirror *mirror, uint64_t now_ms);
 
+/* mirror_large.c */
+void mirror_large_count(struct mirror *mirror);
+void mirror_large_keep(struct mirror *mirror);
+void mirror_large_note(struct mirror *mirror, const struct need *need);
+bool mirror_large_is_kept(struct mirror *mirror, const struct need *need);
+void mirror_large_stop(struct mirror *mirror);
+uint64_t mirror_large_tick(struct mirror *mirror, uint64_t now_ms);
+
 /* mirror_watch.c */
 void mirror_watch_refresh(struct mirror *mirror, const char *namespace, const char *service);
+bool mirror_watch_need(const char *namespace, const char *service, struct need *out);
 void mirror_watch_note(struct mirror *mirror, const char *namespace, const char *service);
 void mirror_watch_wake(struct mirror *mirror);
 void mirror_watch_forget(struct mirror *mirror);

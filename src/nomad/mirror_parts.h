@@ -129,6 +129,7 @@ struct mirror {
 	struct sync sync;
 	struct scout scout;
 	struct watch watch;
+	struct large large;
 	struct settle settle;
 	struct preload preload;
 	uv_timer_t live_timer;

@@ -119,6 +119,15 @@ void mirror_sync_start(struct mirror *mirror)
 	mirror_live_arm(mirror);
 }
 
+void mirror_sync_retry(struct mirror *mirror)
+{
+	struct sync *sync = &mirror->sync;
+
+	if (sync->phase == SYNC_REFUSED || sync->phase == SYNC_WAITING)
+		sync->retry_at_ms = clock_now_ms();
+	mirror_live_arm(mirror);
+}
+
 void mirror_sync_stop(struct mirror *mirror)
 {
 	drop_work(mirror);

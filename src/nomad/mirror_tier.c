@@ -202,6 +202,7 @@ uint64_t mirror_live_tick(struct mirror *mirror, uint64_t now_ms)
 	next_ms = earlier(next_ms, mirror_sync_tick(mirror, now_ms));
 	next_ms = earlier(next_ms, mirror_watch_tick(mirror, now_ms));
 	next_ms = earlier(next_ms, mirror_preload_tick(mirror, now_ms));
+	next_ms = earlier(next_ms, mirror_large_tick(mirror, now_ms));
 	next_ms = earlier(next_ms, look_for_token(mirror, now_ms));
 	if (is_refused)
 		mirror_scope_scout(mirror);
@@ -239,7 +240,7 @@ void mirror_live_arm(struct mirror *mirror)
 static void start(struct mirror *mirror)
 {
 	mirror_alarm_start(mirror);
-	if (mirror->ceiling <= CONFIG_MIRROR_STREAM)
+	if (mirror->ceiling <= CONFIG_MIRROR_STREAM && !mirror->is_large)
 		mirror_sync_start(mirror);
 }
 
@@ -259,7 +260,7 @@ bool mirror_live_open(struct mirror *mirror, const struct config *config)
 	mirror->watch.names = map_new();
 	take_config(mirror, config);
 	mirror->sync.must_list = true;
-	mirror->tier_ms = clock_now_ms();
+	mirror->tier_ms = mirror->large.window_ms = clock_now_ms();
 	return mirror->settle.by_key && mirror->watch.names;
 }
 
@@ -274,6 +275,7 @@ static void stop(struct mirror *mirror)
 {
 	mirror_alarm_stop(mirror);
 	mirror_sync_stop(mirror);
+	mirror_large_stop(mirror);
 	if (mirror->scout.call)
 		mirror_call_drop(mirror->scout.call);
 	mirror->scout.call = NULL;

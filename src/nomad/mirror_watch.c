@@ -19,7 +19,7 @@ struct watched {
 };
 
 /* false: these names have no place in DNS. */
-static bool make_need(const char *namespace, const char *service, struct need *out)
+bool mirror_watch_need(const char *namespace, const char *service, struct need *out)
 {
 	size_t a = strlen(namespace), b = strlen(service);
 
@@ -37,7 +37,7 @@ void mirror_watch_refresh(struct mirror *mirror, const char *namespace, const ch
 {
 	struct need need;
 
-	if (make_need(namespace, service, &need))
+	if (mirror_watch_need(namespace, service, &need))
 		mirror_need(mirror, &need);
 }
 
@@ -47,8 +47,10 @@ void mirror_watch_note(struct mirror *mirror, const char *namespace, const char 
 	struct watched *watched;
 	struct need need;
 
-	if (mirror_tier(mirror) == TIER_STREAM || !make_need(namespace, service, &need) ||
-	    map_count(names) >= NAMES_MAX || map_find(names, &need, sizeof(need)))
+	if (mirror_tier(mirror) == TIER_STREAM || !mirror_watch_need(namespace, service, &need))
+		return;
+	mirror_large_note(mirror, &need);
+	if (map_count(names) >= NAMES_MAX || map_find(names, &need, sizeof(need)))
 		return;
 	watched = malloc(sizeof(*watched));
 	if (!watched)
@@ -77,6 +79,8 @@ static void refresh_asked(struct mirror *mirror, uint64_t now_ms)
 	mirror->watch.refreshed_ms = now_ms;
 	mirror->watch.refresh_at_ms = 0;
 	while ((watched = map_next(names, &cursor, NULL, NULL))) {
+		if (mirror_large_is_kept(mirror, &watched->need))
+			continue;
 		if (was_asked(mirror, &watched->need)) {
 			mirror_need(mirror, &watched->need);
 			continue;
@@ -92,6 +96,9 @@ void mirror_watch_wake(struct mirror *mirror)
 	uint64_t now_ms = clock_now_ms();
 
 	mirror_live_expire(mirror);
+	if (mirror->is_large)
+		mirror_large_keep(mirror);
+	mirror_large_count(mirror);
 	if (now_ms >= watch->refreshed_ms + REFRESH_EVERY_MS)
 		refresh_asked(mirror, now_ms);
 	else if (!watch->refresh_at_ms)
