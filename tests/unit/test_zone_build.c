@@ -1,5 +1,6 @@
 #include "unit/support.h"
 
+#include "dns/records.h"
 #include "nomad/zone_build.h"
 
 static struct zone_name *name;
@@ -545,6 +546,37 @@ static void reverse_names_have_every_target(void **state)
 	assert_string_equal(record(name->picks[1]), "o.nomad. 10 IN PTR b.default.nomad.");
 }
 
+static void expect_rr(const uint8_t *rr, int length)
+{
+	assert_true(length > 0);
+	for (uint32_t i = 0; i < name->image->rr_count; i++) {
+		if (name->image->rr[i].length == (uint16_t)length &&
+		    memcmp(image_rr_bytes(name->image, i), rr, (size_t)length) == 0)
+			return;
+	}
+	fail_msg("no record is as ldns writes it");
+}
+
+static void records_are_what_ldns_would_write(void **state)
+{
+	static const char *const addresses[] = { "192.0.2.1", "2001:db8::1" };
+	static const char *const targets[] = {
+		"192-0-2-1.redis.default.nomad",
+		"2001-0db8-0000-0000-0000-0000-0000-0001.redis.default.nomad"
+	};
+	const struct zone_instance instances[] = { at(addresses[0], 80), at(addresses[1], 65535) };
+	uint8_t rr[RECORDS_RR_MAX], target[DNS_NAME_MAX];
+
+	(void)state;
+	build(instances, COUNT_OF(instances));
+	assert_int_equal(name->image->rr_count, 4);
+	for (size_t i = 0; i < COUNT_OF(instances); i++) {
+		expect_rr(rr, records_address(&instances[i].addr, 10, rr));
+		wire_name(targets[i], target);
+		expect_rr(rr, records_srv(10, 10, instances[i].port, target, 10, rr));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -575,6 +607,7 @@ int main(void)
 		cmocka_unit_test_teardown(a_target_too_long_for_a_name_leaves_no_srv, tear_down),
 		cmocka_unit_test_teardown(an_owner_is_labels_on_a_suffix, tear_down),
 		cmocka_unit_test_teardown(reverse_names_have_every_target, tear_down),
+		cmocka_unit_test_teardown(records_are_what_ldns_would_write, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
