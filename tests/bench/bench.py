@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 import load
 from fake_nomad import FakeNomad
+from fake_upstream import FakeUpstream
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 SECONDS = int(os.environ.get("BENCH_SECONDS", "3"))
@@ -31,6 +32,8 @@ SERVICES = int(os.environ.get("BENCH_SERVICES", "1000"))
 STARTS = 20
 SERVER_CORE, LOAD_CORE = (0, 1) if len(os.sched_getaffinity(0)) > 1 else (0, 0)
 TYPES = {"A": load.A, "SRV": load.SRV}
+CACHED_ZONE = "example"
+CACHED_TTL_S = 3600  # longer than a run
 
 
 def service_name(number):
@@ -41,8 +44,12 @@ def address_of(number):
     return f"10.{1 + number // 65536}.{number // 256 % 256}.{number % 256}"
 
 
-def names():
-    return [f"{service_name(number)}.default.nomad" for number in range(SERVICES)]
+def names(zone="nomad"):
+    return [f"{service_name(number)}.default.{zone}" for number in range(SERVICES)]
+
+
+# Row of the table → (names, type). "cached": the same names in a zone that an upstream knows, answered from the cache.
+CASES = {"A": (names(), "A"), "SRV": (names(), "SRV"), "A, cached": (names(CACHED_ZONE), "A")}
 
 
 class Server:
@@ -87,12 +94,12 @@ def start_floor(folder, log):
     return Server("floor", [program, str(port)], port, log)
 
 
-def nomad_dns_command(binary, nomad, port):
-    return [binary, f"--listen=127.0.0.1:{port}", f"--nomad-address={nomad.address}", "--forward=none", "--admin=off",
-            "--ttl=1h", "--log-level=warn"]
+def nomad_dns_command(binary, nomad, port, forward="none"):
+    return [binary, f"--listen=127.0.0.1:{port}", f"--nomad-address={nomad.address}", f"--forward={forward}",
+            "--admin=off", "--ttl=1h", "--log-level=warn"]
 
 
-def start_unbound(folder, log):
+def start_unbound(folder, log, upstream):
     program = shutil.which("unbound") or shutil.which("unbound", path="/usr/sbin")
     if not program:
         print("unbound is not installed, so its column is missing (apt-get install unbound; mind that Debian then "
@@ -102,13 +109,14 @@ def start_unbound(folder, log):
     lines = ["server:", "  num-threads: 1", "  interface: 127.0.0.1", f"  port: {port}", '  username: ""',
              '  chroot: ""', '  directory: "/"', '  pidfile: ""', "  do-daemonize: no", "  use-syslog: no",
              "  verbosity: 0", '  module-config: "iterator"', "  access-control: 127.0.0.0/8 allow",
-             '  local-zone: "nomad." static']
+             "  do-not-query-localhost: no", '  local-zone: "nomad." static']
     for number, name in enumerate(names()):
         target = address_of(number).replace(".", "-")
         lines.append(f"  local-data: '{name}. 10 IN A {address_of(number)}'")
         lines.append(f"  local-data: '{name}. 10 IN SRV 10 10 {20000 + number} {target}.{name}.'")
         lines.append(f"  local-data: '{target}.{name}. 10 IN A {address_of(number)}'")
     lines += ["remote-control:", "  control-enable: no"]
+    lines += ["forward-zone:", f'  name: "{CACHED_ZONE}."', f"  forward-addr: {upstream.address.replace(':', '@')}"]
     config = folder / "unbound.conf"
     config.write_text("\n".join(lines) + "\n")
     return Server("unbound", [program, "-d", "-c", config], port, log)
@@ -117,7 +125,7 @@ def start_unbound(folder, log):
 def wait_for_all(server, deadline_s=60):
     """Asks every name until every one has its record: hits come from memory then."""
     until = time.monotonic() + deadline_s
-    asked = [(name, qtype) for name in names() for qtype in TYPES.values()]
+    asked = [(name, TYPES[qtype]) for asked_names, qtype in CASES.values() for name in asked_names]
     while True:
         replies = load.ask_all(server.port, asked, timeout_s=2)
         good = sum(1 for reply in replies if reply and load.rcode(reply) == 0 and load.answer_count(reply))
@@ -149,12 +157,12 @@ def run_dnsperf(server, questions, seconds):
 
 
 def measure(servers, folder):
-    """Type → label → [(CPU ns per answered query, queries per second) per round]"""
+    """Case → label → [(CPU ns per answered query, queries per second) per round]"""
     found = {}
-    for type_name in TYPES:
-        questions = folder / f"questions.{type_name}"
-        questions.write_text("".join(f"{name} {type_name}\n" for name in names()))
-        rows = found[type_name] = {server.label: [] for server in servers}
+    for case, (asked, qtype) in CASES.items():
+        questions = folder / f"questions.{case.replace(', ', '.')}"
+        questions.write_text("".join(f"{name} {qtype}\n" for name in asked))
+        rows = found[case] = {server.label: [] for server in servers}
         for server in servers:
             run_dnsperf(server, questions, 1)
         for _ in range(ROUNDS):
@@ -245,6 +253,8 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     os.sched_setaffinity(0, {LOAD_CORE})
 
+    upstream = FakeUpstream(ttl=CACHED_TTL_S)
+    upstream.start()
     nomad = FakeNomad()
     nomad.start()
     nomad.register(*({"ServiceName": service_name(number), "Address": address_of(number), "Port": 20000 + number}
@@ -258,8 +268,9 @@ def main():
     try:
         servers.append(start_floor(folder, log_of("floor")))
         port = load.free_port()
-        servers.append(Server("nomad-dns", nomad_dns_command(options.binary, nomad, port), port, log_of("nomad-dns")))
-        unbound = start_unbound(folder, log_of("unbound"))
+        servers.append(Server("nomad-dns", nomad_dns_command(options.binary, nomad, port, upstream.address), port,
+                              log_of("nomad-dns")))
+        unbound = start_unbound(folder, log_of("unbound"), upstream)
         if unbound:
             servers.append(unbound)
         for server in servers:
@@ -283,6 +294,7 @@ def main():
         print(f"{'exec to ' + label:34}nomad-dns: {statistics.median(times):.1f} ms (median of {STARTS}, "
               f"worst {max(times):.1f} ms)")
     nomad.stop()
+    upstream.stop()
 
 
 if __name__ == "__main__":
