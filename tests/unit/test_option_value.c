@@ -59,7 +59,7 @@ static void values_outside_their_range_are_refused(void **state)
 		"--namespace=a.b",
 		"--namespace=*",
 		"--forward=dns.example",
-		"--forward=tls://192.0.2.1",
+		"--forward=tls://dns.example",
 		"--forward=192.0.2.1:0",
 		"--forward=0.0.0.0",
 		"--forward=a..b=192.0.2.1",
