@@ -140,6 +140,8 @@ struct large {
 struct watch {
 	struct map *names; /* key → struct watched: made live since the last wake */
 	uint64_t refreshed_ms, refresh_at_ms;
+	struct call *audit; /* looks whether the alarm missed something */
+	uint64_t audit_at_ms, audited_ms, suspect_ms, suspect_index; /* 0: none */
 };
 
 struct settle {
@@ -243,5 +245,6 @@ void mirror_watch_refresh(struct mirror *mirror, const char *namespace, const ch
 bool mirror_watch_need(const char *namespace, const char *service, struct need *out);
 void mirror_watch_note(struct mirror *mirror, const char *namespace, const char *service);
 void mirror_watch_wake(struct mirror *mirror);
+void mirror_watch_stop(struct mirror *mirror);
 void mirror_watch_forget(struct mirror *mirror);
 uint64_t mirror_watch_tick(struct mirror *mirror, uint64_t now_ms);

@@ -161,7 +161,7 @@ void mirror_sync_on_line(struct mirror *mirror, const char *line, size_t length)
 		return;
 	if (sync->phase == SYNC_LIVE) {
 		mirror_sync_apply(mirror, line, length);
-		if (!sync->audit_at_ms || mirror->alarm.state != ALARM_ARMED)
+		if (!sync->audit_at_ms || sync->audit_at_ms > now_ms + AUDIT_AFTER_MS)
 			sync->audit_at_ms = now_ms + AUDIT_AFTER_MS;
 		if (sync->audit_at_ms < sync->audited_ms + AUDIT_EVERY_MS)
 			sync->audit_at_ms = sync->audited_ms + AUDIT_EVERY_MS;

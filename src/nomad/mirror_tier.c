@@ -276,6 +276,7 @@ static void stop(struct mirror *mirror)
 	mirror_alarm_stop(mirror);
 	mirror_sync_stop(mirror);
 	mirror_large_stop(mirror);
+	mirror_watch_stop(mirror);
 	if (mirror->scout.call)
 		mirror_call_drop(mirror->scout.call);
 	mirror->scout.call = NULL;

@@ -13,6 +13,10 @@
 
 #define REFRESH_EVERY_MS 100
 #define NAMES_MAX 200000
+#define AUDIT_AFTER_MS 1000 /* behind a wake, never without one … */
+#define AUDIT_EVERY_MS 10000
+#define AUDIT_DOUBT_MS 30000 /* … unless the alarm was wrong before */
+#define SUSPECT_MS 1000
 
 struct watched {
 	struct need need; /* ready to be sent */
@@ -90,10 +94,77 @@ static void refresh_asked(struct mirror *mirror, uint64_t now_ms)
 	}
 }
 
+/* ---- is the alarm to be believed? ---- */
+
+static void plan_audit(struct mirror *mirror, uint64_t pause_ms)
+{
+	struct watch *watch = &mirror->watch;
+	uint64_t at_ms = clock_now_ms() + pause_ms;
+
+	if (at_ms < watch->audited_ms + AUDIT_EVERY_MS)
+		at_ms = watch->audited_ms + AUDIT_EVERY_MS;
+	if (!watch->audit_at_ms)
+		watch->audit_at_ms = at_ms;
+	mirror_live_arm(mirror);
+}
+
+static void on_audited(struct call *call, enum call_result result)
+{
+	struct mirror *mirror = call->mirror;
+	struct watch *watch = &mirror->watch;
+
+	watch->audit = NULL;
+	if (result == CALL_GOOD && !call->was_stale && mirror->scope.is_all && !mirror->is_large &&
+	    call->index > mirror->alarm.index) {
+		watch->suspect_index = call->index;
+		watch->suspect_ms = clock_now_ms();
+	}
+	if (mirror->alarm_is_doubtful)
+		plan_audit(mirror, AUDIT_DOUBT_MS);
+	mirror_live_arm(mirror);
+}
+
+static void audit(struct mirror *mirror, uint64_t now_ms)
+{
+	struct watch *watch = &mirror->watch;
+
+	watch->audit_at_ms = 0;
+	watch->audited_ms = now_ms;
+	if (watch->audit || mirror->health.is_holding || mirror_tier(mirror) != TIER_WATCH)
+		return;
+	watch->audit = mirror_call_new(mirror, NULL, mirror->home, MIRROR_PROBE_NAME);
+	if (!watch->audit)
+		return;
+	watch->audit->on_end = on_audited;
+	if (mirror_call_start(watch->audit) == 0)
+		return;
+	mirror_call_drop(watch->audit);
+	watch->audit = NULL;
+}
+
+/* The alarm had a second to tell what the audit found. */
+static void judge_alarm(struct mirror *mirror)
+{
+	struct watch *watch = &mirror->watch;
+
+	watch->suspect_ms = 0;
+	if (mirror->alarm.index >= watch->suspect_index || mirror_tier(mirror) != TIER_WATCH)
+		return;
+	metrics_add(mirror->doors.metrics, METRIC_NOMAD_MISSED_CHANGES, 1);
+	if (!mirror->alarm_is_doubtful)
+		log_warn("nomad", "the held request did not tell of a change; Nomad is asked every "
+				  "30 s from now on");
+	mirror->alarm_is_doubtful = true;
+	mirror_watch_wake(mirror);
+	mirror_alarm_start(mirror);
+}
+
 void mirror_watch_wake(struct mirror *mirror)
 {
 	struct watch *watch = &mirror->watch;
 	uint64_t now_ms = clock_now_ms();
+
+	plan_audit(mirror, AUDIT_AFTER_MS);
 
 	mirror_live_expire(mirror);
 	if (mirror->is_large)
@@ -108,10 +179,31 @@ void mirror_watch_wake(struct mirror *mirror)
 uint64_t mirror_watch_tick(struct mirror *mirror, uint64_t now_ms)
 {
 	struct watch *watch = &mirror->watch;
+	uint64_t next_ms = UINT64_MAX;
 
 	if (watch->refresh_at_ms && now_ms >= watch->refresh_at_ms)
 		refresh_asked(mirror, now_ms);
-	return watch->refresh_at_ms ? watch->refresh_at_ms : UINT64_MAX;
+	if (watch->audit_at_ms && now_ms >= watch->audit_at_ms)
+		audit(mirror, now_ms);
+	if (watch->suspect_ms && now_ms >= watch->suspect_ms + SUSPECT_MS)
+		judge_alarm(mirror);
+	if (watch->refresh_at_ms)
+		next_ms = watch->refresh_at_ms;
+	if (watch->audit_at_ms && watch->audit_at_ms < next_ms)
+		next_ms = watch->audit_at_ms;
+	if (watch->suspect_ms && watch->suspect_ms + SUSPECT_MS < next_ms)
+		next_ms = watch->suspect_ms + SUSPECT_MS;
+	return next_ms;
+}
+
+void mirror_watch_stop(struct mirror *mirror)
+{
+	struct watch *watch = &mirror->watch;
+
+	if (watch->audit)
+		mirror_call_drop(watch->audit);
+	watch->audit = NULL;
+	watch->audit_at_ms = watch->suspect_ms = 0;
 }
 
 void mirror_watch_forget(struct mirror *mirror)

@@ -1,0 +1,405 @@
+/* The mirror's live tiers: how it climbs, what keeps a truth true, what makes it old. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "unit/mirror_fixture.h"
+
+#define STREAM "/v1/event/stream?topic=Service&namespace=*&index=0"
+#define LIST_ALL "/v1/services?namespace=*"
+#define ALARM "/v1/services?namespace=~"
+#define ALARM_10 ALARM "&index=10&wait=60s"
+#define EVENT(index, type, id, address)                                                            \
+	"{\"Index\":" #index ",\"Events\":[{\"Topic\":\"Service\",\"Type\":\"" type                \
+	"\",\"Key\":\"" id "\",\"Namespace\":\"default\",\"FilterKeys\":[],\"Index\":" #index      \
+	",\"Payload\":{\"Service\":{\"ID\":\"" id "\",\"ServiceName\":\"web\",\"Namespace\":"      \
+	"\"default\",\"Address\":\"" address "\",\"Port\":80,\"Tags\":[]}}}]}"
+
+static void open_tier(enum config_mirror ceiling)
+{
+	config.mirror = ceiling;
+	open_mirror();
+	answer(PROBE, "[]", 10);
+	advance(0);
+}
+
+static void line(const char *path, const char *text)
+{
+	struct request *request = find_request(path);
+
+	if (!request || !request->on_line)
+		fail_msg("no such stream: %s", path);
+	request->on_line(request->arg, text, strlen(text));
+}
+
+/* A live stream, `web` loaded with one instance, the alarm held at 10. */
+static void open_live(void)
+{
+	open_tier(CONFIG_MIRROR_AUTO);
+	answer(ALARM, "[]", 10);
+	line(STREAM, "{}");
+	answer(LIST_ALL, LIST_WEB, 10);
+	need(NEED_SERVICE, "default", "web");
+	answer(WEB, ONE("192.0.2.1"), 10);
+	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+}
+
+/* The alarm alone, `web` loaded. */
+static void open_watch(void)
+{
+	open_tier(CONFIG_MIRROR_WATCH);
+	answer(ALARM, "[]", 10);
+	need(NEED_SERVICE, "default", "web");
+	answer(LIST, LIST_WEB, 10);
+	answer(WEB, ONE("192.0.2.1"), 10);
+	assert_int_equal(mirror_tier(mirror), TIER_WATCH);
+}
+
+static bool is_live(const char *key)
+{
+	return fake_find(key) && fake_find(key)->times.fresh_until_ms == ZONE_LIVE;
+}
+
+/* ---- stream ---- */
+
+static void stream_that_opens_is_followed_by_one_list_and_is_live(void **state)
+{
+	(void)state;
+	open_tier(CONFIG_MIRROR_AUTO);
+	assert_int_equal(asked(LIST_ALL), 0);
+	line(STREAM, "{}");
+	assert_int_equal(asked(LIST_ALL), 1);
+	assert_int_equal(mirror_tier(mirror), TIER_LOOKUP);
+	answer(LIST_ALL, LIST_WEB, 10);
+	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+	assert_true(zone_names_end(&fake_zone) == ZONE_LIVE);
+	assert_int_equal(metric(METRIC_NOMAD_TIER_STREAM), 1);
+	assert_int_equal(metric(METRIC_NOMAD_FULL_LISTS), 1);
+}
+
+static void name_fetched_while_live_stays_true(void **state)
+{
+	(void)state;
+	open_live();
+	assert_true(is_live("web.default"));
+}
+
+static void event_changes_a_loaded_name_without_a_request(void **state)
+{
+	size_t before;
+
+	(void)state;
+	open_live();
+	before = fake_http.count;
+	line(STREAM, EVENT(11, "ServiceRegistration", "b", "192.0.2.2"));
+	assert_non_null(strstr(fake_text("web.default"), "192.0.2.2"));
+	assert_int_equal(fake_http.count, before);
+	assert_int_equal(metric(METRIC_NOMAD_EVENTS), 1);
+	assert_int_equal(metric(METRIC_NOMAD_INDEX), 11);
+}
+
+static void any_other_type_takes_away(void **state)
+{
+	(void)state;
+	open_live();
+	line(STREAM, EVENT(11, "ServiceRegistration", "b", "192.0.2.2"));
+	line(STREAM, EVENT(12, "PlanResult", "a", "192.0.2.1"));
+	assert_null(strstr(fake_text("web.default"), "192.0.2.1"));
+	assert_non_null(strstr(fake_text("web.default"), "192.0.2.2"));
+}
+
+static void frames_before_the_list_are_applied_after_it(void **state)
+{
+	(void)state;
+	open_tier(CONFIG_MIRROR_AUTO);
+	line(STREAM, "{}");
+	line(STREAM, EVENT(12, "ServiceRegistration", "b", "192.0.2.2"));
+	answer(LIST_ALL, "[]", 11);
+	assert_non_null(fake_find("web.default"));
+	assert_int_equal(metric(METRIC_NOMAD_INDEX), 12);
+}
+
+static void frame_that_makes_no_sense_is_counted_and_changes_nothing(void **state)
+{
+	(void)state;
+	open_live();
+	line(STREAM, "{\"Index\":11,\"Eve");
+	assert_int_equal(metric(METRIC_NOMAD_EVENTS_BAD), 1);
+	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+	assert_true(is_live("web.default"));
+}
+
+static void last_instance_goes_after_settle(void **state)
+{
+	(void)state;
+	config.settle_ms = 100;
+	open_live();
+	line(STREAM, EVENT(11, "ServiceDeregistration", "a", "192.0.2.1"));
+	assert_non_null(strstr(fake_text("web.default"), "192.0.2.1"));
+	advance(99);
+	assert_non_null(strstr(fake_text("web.default"), "192.0.2.1"));
+	advance(1);
+	assert_null(strstr(fake_text("web.default"), "192.0.2.1"));
+}
+
+static void restart_within_settle_is_not_seen(void **state)
+{
+	(void)state;
+	config.settle_ms = 100;
+	open_live();
+	line(STREAM, EVENT(11, "ServiceDeregistration", "a", "192.0.2.1"));
+	advance(50);
+	line(STREAM, EVENT(12, "ServiceRegistration", "a", "192.0.2.1"));
+	advance(1000);
+	assert_non_null(strstr(fake_text("web.default"), "192.0.2.1"));
+}
+
+static void change_that_only_the_alarm_told_is_found_within_a_second(void **state)
+{
+	(void)state;
+	open_live();
+	answer(ALARM_10, "[]", 12);
+	advance(999);
+	assert_int_equal(metric(METRIC_NOMAD_MISSED_CHANGES), 0);
+	advance(1);
+	assert_int_equal(metric(METRIC_NOMAD_MISSED_CHANGES), 1);
+	assert_int_equal(mirror_tier(mirror), TIER_WATCH);
+	now_ms += 10000;
+	advance(0);
+	line(STREAM, "{}");
+	assert_int_equal(asked(LIST_ALL), 2);
+	answer(LIST_ALL, LIST_WEB, 12);
+	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+}
+
+static void later_frame_does_not_hide_one_that_is_missing(void **state)
+{
+	(void)state;
+	open_live();
+	answer(ALARM_10, "[]", 12);
+	line(STREAM, EVENT(13, "ServiceRegistration", "b", "192.0.2.2"));
+	advance(1000);
+	assert_int_equal(metric(METRIC_NOMAD_MISSED_CHANGES), 1);
+}
+
+static void alarm_about_a_change_the_stream_told_means_nothing(void **state)
+{
+	(void)state;
+	open_live();
+	line(STREAM, EVENT(11, "ServiceRegistration", "b", "192.0.2.2"));
+	answer(ALARM_10, "[]", 11);
+	advance(1500);
+	assert_int_equal(metric(METRIC_NOMAD_MISSED_CHANGES), 0);
+	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+}
+
+static void silent_stream_is_given_up_after_a_heartbeat_and_a_half(void **state)
+{
+	(void)state;
+	open_live();
+	advance(44999);
+	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+	advance(1);
+	assert_int_equal(mirror_tier(mirror), TIER_WATCH);
+	assert_int_equal(metric(METRIC_NOMAD_STREAM_RESTARTS), 1);
+}
+
+static void reconnection_without_a_gap_costs_no_list(void **state)
+{
+	(void)state;
+	open_live();
+	answer_failure(STREAM, HTTP_PROTOCOL);
+	assert_int_equal(mirror_tier(mirror), TIER_WATCH);
+	answer(PROBE, "[]", 10);
+	advance(100);
+	line("/v1/event/stream?topic=Service&namespace=*&index=10", "{}");
+	answer(PROBE, "[]", 10);
+	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+	assert_int_equal(asked(LIST_ALL), 1);
+}
+
+static void refused_stream_is_tried_again_later(void **state)
+{
+	(void)state;
+	open_tier(CONFIG_MIRROR_AUTO);
+	answer(ALARM, "[]", 10);
+	answer_failure(STREAM, HTTP_TOO_LARGE); /* in passing */
+	advance(100);
+	answer_status(STREAM, 404, 0); /* for good */
+	assert_int_equal(mirror_tier(mirror), TIER_WATCH);
+	advance(30000);
+	assert_null(find_request(STREAM));
+	advance(50000);
+	assert_non_null(find_request(STREAM));
+}
+
+static void token_for_some_namespaces_gets_a_stream_for_each(void **state)
+{
+	(void)state;
+	open_tier(CONFIG_MIRROR_AUTO);
+	answer_status(ALARM, 403, 0);
+	answer_status(STREAM, 403, 0);
+	advance(0);
+	answer(LIST_ALL, LIST_WEB, 10);
+	advance(0);
+	line("/v1/event/stream?topic=Service&namespace=default&index=0", "{}");
+	answer(LIST, LIST_WEB, 10);
+	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+	assert_true(zone_names_end(&fake_zone) != ZONE_LIVE);
+	assert_non_null(find_request("/v1/service/~?namespace=default"));
+}
+
+/* ---- watch ---- */
+
+static void wake_makes_old_and_fetches_what_was_asked_for(void **state)
+{
+	unsigned term;
+
+	(void)state;
+	open_watch();
+	assert_true(is_live("web.default"));
+	term = fake_zone.term;
+	fake_zone.asked = 1;
+	answer(ALARM_10, "[]", 11);
+	assert_int_not_equal(fake_zone.term, term);
+	assert_int_equal(asked(WEB), 2);
+	answer(WEB, ONE("192.0.2.9"), 11);
+	assert_non_null(strstr(fake_text("web.default"), "192.0.2.9"));
+	assert_true(is_live("web.default"));
+}
+
+static void wake_leaves_alone_what_nobody_asked_for(void **state)
+{
+	(void)state;
+	open_watch();
+	answer(ALARM_10, "[]", 11);
+	assert_int_equal(asked(WEB), 1);
+}
+
+static void reply_that_a_change_has_overtaken_is_not_kept(void **state)
+{
+	(void)state;
+	open_watch();
+	fake_zone.asked = 1;
+	answer(ALARM_10, "[]", 12);
+	answer(WEB, ONE("192.0.2.9"), 11);
+	assert_false(is_live("web.default"));
+}
+
+static void broken_alarm_leaves_the_lookup_tier(void **state)
+{
+	(void)state;
+	open_watch();
+	answer_failure(ALARM_10, HTTP_PROTOCOL);
+	assert_int_equal(mirror_tier(mirror), TIER_LOOKUP);
+	assert_true(zone_live_end(&fake_zone, fake_zone.term) != ZONE_LIVE);
+	assert_non_null(find_request(PROBE));
+}
+
+static void alarm_that_answers_at_once_for_ever_is_asked_ever_more_rarely(void **state)
+{
+	unsigned before;
+
+	(void)state;
+	open_watch();
+	before = asked(ALARM_10);
+	for (int i = 0; i < 600; i++) { /* a minute */
+		if (find_request(ALARM_10))
+			answer(ALARM_10, "[]", 10);
+		advance(100);
+	}
+	assert_in_range(asked(ALARM_10) - before, 5, 20);
+}
+
+static void index_that_went_back_makes_everything_old(void **state)
+{
+	unsigned term;
+
+	(void)state;
+	open_watch();
+	term = fake_zone.term;
+	answer(ALARM_10, "[]", 5);
+	assert_int_not_equal(fake_zone.term, term);
+	assert_non_null(find_request(ALARM "&index=5&wait=60s"));
+}
+
+static void ceiling_of_lookup_asks_for_no_more(void **state)
+{
+	(void)state;
+	config.mirror = CONFIG_MIRROR_LOOKUP;
+	open_mirror();
+	answer(LIST, LIST_WEB, 10);
+	advance(60000);
+	assert_int_equal(asked(ALARM), 0);
+	assert_int_equal(asked(STREAM), 0);
+}
+
+static void ceiling_of_watch_opens_no_stream(void **state)
+{
+	(void)state;
+	open_watch();
+	advance(1000);
+	assert_int_equal(asked(STREAM), 0);
+}
+
+/* ---- preloading ---- */
+
+static void small_catalogue_is_loaded_ahead(void **state)
+{
+	(void)state;
+	config.preload = CONFIG_PRELOAD_AUTO;
+	open_tier(CONFIG_MIRROR_AUTO);
+	line(STREAM, "{}");
+	answer(LIST_ALL, LIST_WEB, 10);
+	advance(200);
+	advance(100);
+	assert_int_equal(asked(WEB), 1);
+}
+
+static void without_preloading_nothing_is_fetched_ahead(void **state)
+{
+	(void)state;
+	config.preload = 0;
+	open_tier(CONFIG_MIRROR_AUTO);
+	line(STREAM, "{}");
+	answer(LIST_ALL, LIST_WEB, 10);
+	advance(11000);
+	assert_int_equal(asked(WEB), 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(stream_that_opens_is_followed_by_one_list_and_is_live),
+		TEST(name_fetched_while_live_stays_true),
+		TEST(event_changes_a_loaded_name_without_a_request),
+		TEST(any_other_type_takes_away),
+		TEST(frames_before_the_list_are_applied_after_it),
+		TEST(frame_that_makes_no_sense_is_counted_and_changes_nothing),
+		TEST(last_instance_goes_after_settle),
+		TEST(restart_within_settle_is_not_seen),
+		TEST(change_that_only_the_alarm_told_is_found_within_a_second),
+		TEST(later_frame_does_not_hide_one_that_is_missing),
+		TEST(alarm_about_a_change_the_stream_told_means_nothing),
+		TEST(silent_stream_is_given_up_after_a_heartbeat_and_a_half),
+		TEST(reconnection_without_a_gap_costs_no_list),
+		TEST(refused_stream_is_tried_again_later),
+		TEST(token_for_some_namespaces_gets_a_stream_for_each),
+		TEST(wake_makes_old_and_fetches_what_was_asked_for),
+		TEST(wake_leaves_alone_what_nobody_asked_for),
+		TEST(reply_that_a_change_has_overtaken_is_not_kept),
+		TEST(broken_alarm_leaves_the_lookup_tier),
+		TEST(alarm_that_answers_at_once_for_ever_is_asked_ever_more_rarely),
+		TEST(index_that_went_back_makes_everything_old),
+		TEST(ceiling_of_lookup_asks_for_no_more),
+		TEST(ceiling_of_watch_opens_no_stream),
+		TEST(small_catalogue_is_loaded_ahead),
+		TEST(without_preloading_nothing_is_fetched_ahead),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
