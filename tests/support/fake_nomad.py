@@ -22,6 +22,7 @@ import collections
 import copy
 import email.utils
 import fnmatch
+import functools
 import glob
 import gzip
 import hashlib
@@ -1327,11 +1328,16 @@ async def fault_huge(exchange, fault):
     return False
 
 
-async def fault_gzip_bomb(exchange, fault):
+@functools.lru_cache
+def gzip_bomb(megabytes):
     packer = zlib.compressobj(9, wbits=31)
     blank = b" " * (1 << 20)
-    data = b"".join([packer.compress(b"[")] + [packer.compress(blank) for _ in range(int(fault.args.get("megabytes", 200)))]
+    return b"".join([packer.compress(b"[")] + [packer.compress(blank) for _ in range(megabytes)]
                     + [packer.compress(b"]"), packer.flush()])
+
+
+async def fault_gzip_bomb(exchange, fault):
+    data = gzip_bomb(int(fault.args.get("megabytes", 200)))
     return await send_raw(exchange, good_head(exchange, f"Content-Length: {len(data)}", Content_Encoding="gzip") + data)
 
 

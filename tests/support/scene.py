@@ -70,7 +70,7 @@ class Scene:
         return self.daemon.port
 
     @contextlib.contextmanager
-    def background(self, fault, **args):
+    def background(self, fault, is_unknown_failing=False, **args):
         """The load, the fault inside, and then: right again, nothing lost, memory and descriptors back."""
         before = (self.daemon.resident_bytes(), self.daemon.descriptors())
         self.load = Load(self.port, self.truth, **args)
@@ -83,7 +83,7 @@ class Scene:
             tally = self.load.stop()
         self.report(fault, time.monotonic() - begun, tally)
         assert not self.load.lost, f"{len(self.load.lost)} of {tally['sent']} lost: {self.described()}"
-        assert not self.load.unknown_failures, (f"{len(self.load.unknown_failures)} unknown names failed: "
+        assert is_unknown_failing or not self.load.unknown_failures, (f"{len(self.load.unknown_failures)} unknown names failed: "
                                                 f"{self.load.unknown_failures[:3]}")
         harness.eventually(lambda: self.check_sizes(*before))
 
@@ -118,11 +118,12 @@ class Scene:
 
         harness.eventually(wrapped, timeout)
 
-    def requests_in(self, seconds):
-        """How many requests come in a stretch of time (this one is about time itself)."""
+    def assert_patient(self, seconds, most):
+        """No more requests than that come in a stretch of time (this one is about time itself)."""
         self.nomad.clear_log()
         time.sleep(seconds)
-        return self.nomad.count()
+        kinds = {kind: row["requests"] for kind, row in self.nomad.traffic().items()}
+        assert sum(kinds.values()) <= most, kinds
 
     def close(self):
         if self.load:
