@@ -1,7 +1,9 @@
 /*
  * Chained hash table over two lists, most recent first: `probation` holds what was asked for once,
  * `shielded` what was asked for again. Room is made at the end of probation; the shielded part
- * stays below a share of the limit by handing its oldest entries back.
+ * stays below a share of the limit by handing its oldest entries back. What had to go leaves a
+ * ghost, four bytes of its hash: under a flood of names that nobody asks for twice, a name that
+ * comes back too late to be found is known by it, and is shielded at once.
  */
 #include "cache/cache.h"
 
@@ -17,6 +19,7 @@
 
 #define BYTES_PER_BUCKET 512 /* about one small entry a bucket when full */
 #define BUCKETS_MIN 16
+#define GHOSTS_PER_BUCKET 4 /* a name is known for a few times as long as it is kept; 3 % */
 #define SHIELDED_PERCENT 80
 #define ENTRY_SHARE 4		 /* no entry takes more than this part of the limit */
 #define MALLOC_OVERHEAD_BYTES 16 /* of the entry's and the image's block, each */
@@ -39,6 +42,7 @@ struct cache {
 	struct list probation, shielded;
 	struct node **bucket;
 	size_t bucket_count; /* a power of two; 0: the cache is off */
+	uint32_t *ghost;     /* GHOSTS_PER_BUCKET for each bucket; 0: none */
 	struct cache_counts counts;
 };
 
@@ -54,7 +58,7 @@ static size_t write_key(const struct cache_key *key, uint8_t out[KEY_FIXED_BYTES
 struct cache *cache_new(size_t limit_bytes)
 {
 	struct cache *cache = calloc(1, sizeof(*cache));
-	size_t buckets = BUCKETS_MIN;
+	size_t buckets = BUCKETS_MIN, fixed_bytes;
 
 	if (!cache)
 		return NULL;
@@ -64,16 +68,41 @@ struct cache *cache_new(size_t limit_bytes)
 	cache->limit_bytes = limit_bytes;
 	while (buckets < limit_bytes / BYTES_PER_BUCKET)
 		buckets *= 2;
-	if (limit_bytes < sizeof(*cache) + buckets * sizeof(*cache->bucket))
+	fixed_bytes = sizeof(*cache) + buckets * sizeof(*cache->bucket) +
+		      buckets * GHOSTS_PER_BUCKET * sizeof(*cache->ghost);
+	if (limit_bytes < fixed_bytes)
 		return cache;
 	cache->bucket = calloc(buckets, sizeof(*cache->bucket));
-	if (!cache->bucket) {
-		free(cache);
+	cache->ghost = calloc(buckets * GHOSTS_PER_BUCKET, sizeof(*cache->ghost));
+	if (!cache->bucket || !cache->ghost) {
+		cache_free(cache);
 		return NULL;
 	}
 	cache->bucket_count = buckets;
-	cache->used_bytes = sizeof(*cache) + buckets * sizeof(*cache->bucket);
+	cache->used_bytes = fixed_bytes;
 	return cache;
+}
+
+static uint32_t *ghost_of(struct cache *cache, uint64_t hash)
+{
+	return &cache->ghost[hash & (cache->bucket_count * GHOSTS_PER_BUCKET - 1)];
+}
+
+/* The half that the place does not come from; never 0. */
+static uint32_t ghost_mark(uint64_t hash)
+{
+	return (uint32_t)(hash >> 32) | 1;
+}
+
+/* Whether this name was here lately and had to go. It is no ghost any more. */
+static bool take_ghost(struct cache *cache, uint64_t hash)
+{
+	uint32_t *ghost = ghost_of(cache, hash);
+
+	if (*ghost != ghost_mark(hash))
+		return false;
+	*ghost = 0;
+	return true;
 }
 
 /* The link that points to the node of this key, or to NULL at the end of its bucket. */
@@ -118,6 +147,7 @@ static void make_room(struct cache *cache, size_t needed)
 		if (list_is_empty(from))
 			return;
 		node = list_entry(from->prev, struct node, by_use);
+		*ghost_of(cache, node->hash) = ghost_mark(node->hash);
 		drop_node(cache, find_link(cache, node->hash, node->key, node->key_length));
 		cache->counts.evictions++;
 	}
@@ -132,6 +162,7 @@ void cache_free(struct cache *cache)
 			drop_node(cache, &cache->bucket[i]);
 	}
 	free(cache->bucket);
+	free(cache->ghost);
 	free(cache);
 }
 
@@ -196,7 +227,7 @@ int cache_put(struct cache *cache, const struct cache_key *key, struct image *im
 	size_t length = write_key(key, bytes);
 	size_t cost_bytes =
 		sizeof(struct node) + length + image_total_size(image) + MALLOC_OVERHEAD_BYTES * 2;
-	bool was_shielded = false;
+	bool is_known;
 	struct node **link, *node;
 	uint64_t hash;
 
@@ -207,10 +238,9 @@ int cache_put(struct cache *cache, const struct cache_key *key, struct image *im
 		return -ENOMEM;
 	hash = hash_bytes(&cache->secret, bytes, length);
 	link = find_link(cache, hash, bytes, length);
-	if (*link) {
-		was_shielded = (*link)->is_shielded;
+	is_known = *link ? (*link)->is_shielded : take_ghost(cache, hash);
+	if (*link)
 		drop_node(cache, link);
-	}
 	make_room(cache, cost_bytes);
 	*node = (struct node){ .entry = { .image = image,
 					  .stored_ms = now_ms,
@@ -226,7 +256,7 @@ int cache_put(struct cache *cache, const struct cache_key *key, struct image *im
 	cache->used_bytes += cost_bytes;
 	(*entry_counter(cache, node))++;
 	list_prepend(&cache->probation, &node->by_use);
-	if (was_shielded)
+	if (is_known)
 		touch(cache, node);
 	return 0;
 }

@@ -2,7 +2,8 @@
  * Answers from upstream, kept for their TTL: a hash table of images bounded in bytes, keyed with a
  * secret (RFC 2181, RFC 2308). One worker owns one cache; nothing is locked. Finding allocates
  * nothing. Eviction is a segmented LRU: an entry is protected once it was asked for a second time,
- * so that a scan of random names cannot push out the hot ones. Pure: time is an argument, and no
+ * even if it had to go in between, so that a scan of random names neither pushes out the hot ones
+ * nor keeps new ones from getting hot. Pure: time is an argument, and no
  * loop is known here.
  */
 #pragma once

@@ -356,14 +356,15 @@ static bool ask_hot(struct cache *cache, unsigned number, uint64_t now_ms)
 }
 
 /* Hits in 1,000 of the questions for hot names, with or without a million names asked for once. */
-static double hot_hits(bool with_flood)
+static double hot_hits(bool with_flood, bool is_warm)
 {
 	struct cache *cache = cache_new(LIMIT);
 	unsigned hits = 0, asked = 0;
 	char text[64];
 
 	assert_non_null(cache);
-	for (unsigned i = 0; i < 2 * HOT_NAMES; i++) /* fetched, then asked for once more: hot */
+	for (unsigned i = 0; is_warm && i < 2 * HOT_NAMES;
+	     i++) /* fetched, then asked for once more: hot */
 		(void)ask_hot(cache, i % HOT_NAMES, 0);
 	for (unsigned i = 0; i < COLD_NAMES; i++) {
 		uint64_t now_ms = i;
@@ -386,12 +387,44 @@ static double hot_hits(bool with_flood)
 
 static void a_million_names_asked_for_once_leave_the_hot_ones_alone(void **state)
 {
-	double quiet = hot_hits(false), flooded = hot_hits(true);
+	double quiet = hot_hits(false, true), flooded = hot_hits(true, true);
 
 	(void)state;
 	print_message("hot hits per 1,000: %.1f without the flood, %.1f with it\n", quiet, flooded);
 	assert_true(quiet > 500);
 	assert_true(flooded > quiet - 10);
+}
+
+/* A hot name returns long after the flood has washed it out of so small a cache. */
+static void a_name_becomes_hot_in_the_middle_of_a_flood(void **state)
+{
+	double quiet = hot_hits(false, false), flooded = hot_hits(true, false);
+
+	(void)state;
+	print_message("from nothing: %.1f without the flood, %.1f with it\n", quiet, flooded);
+	assert_true(flooded > quiet - 100);
+}
+
+static void a_name_that_had_to_go_is_shielded_when_it_returns(void **state)
+{
+	struct cache *cache = cache_new(SMALL_LIMIT);
+	struct name name = named("www.example");
+	struct cache_key key = key_of(&name, DNS_TYPE_A, 0);
+	char text[64];
+
+	(void)state;
+	assert_int_equal(put(cache, "www.example", 1, 60, 0), 0);
+	for (unsigned i = 0; cache_take_counts(cache).evictions == 0; i++) {
+		snprintf(text, sizeof(text), "cold-%u.example", i);
+		assert_int_equal(put(cache, text, 2, 60, 0), 0);
+	}
+	assert_int_equal(put(cache, "www.example", 1, 60, 0), 0);
+	for (unsigned i = 0; i < 1000; i++) {
+		snprintf(text, sizeof(text), "colder-%u.example", i);
+		assert_int_equal(put(cache, text, 2, 60, 0), 0);
+	}
+	assert_non_null(cache_find(cache, &key, 0, 0));
+	cache_free(cache);
 }
 
 int main(void)
@@ -402,6 +435,8 @@ int main(void)
 		cmocka_unit_test(stale_entry_is_found_when_accepted),
 		cmocka_unit_test(peeking_is_no_question),
 		cmocka_unit_test(a_million_names_asked_for_once_leave_the_hot_ones_alone),
+		cmocka_unit_test(a_name_becomes_hot_in_the_middle_of_a_flood),
+		cmocka_unit_test(a_name_that_had_to_go_is_shielded_when_it_returns),
 		cmocka_unit_test(answers_differ_by_type_class_and_flags),
 		cmocka_unit_test(newer_answer_replaces_the_older),
 		cmocka_unit_test(memory_stays_within_the_limit),
