@@ -372,9 +372,8 @@ static void end_link(struct link *link, int error, const char *why)
 			stream->barren_count = 0;
 			move_all(&stream->waiting, &failed);
 		}
-		if (link->answered_count < stream->tried_max)
-			stream->safe_max = stream->tried_max =
-				link->answered_count ? link->answered_count : 1;
+		if (link->answered_count > 0 && link->answered_count < stream->tried_max)
+			stream->safe_max = stream->tried_max = link->answered_count;
 	}
 	forget_link(link);
 	fail_all(&failed, error ? error : UV_EOF);
