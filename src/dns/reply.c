@@ -134,10 +134,8 @@ static bool check_sections(struct scan *scan, size_t at, const struct reply_expe
 	return at == scan->wire.length;
 }
 
-static bool is_same_name(const uint8_t *a, const uint8_t *b, size_t length, bool match_case)
+static bool is_same_name(const uint8_t *a, const uint8_t *b, size_t length)
 {
-	if (match_case)
-		return memcmp(a, b, length) == 0;
 	for (size_t i = 0; i < length; i++) {
 		if (name_fold_byte(a[i]) != name_fold_byte(b[i]))
 			return false;
@@ -145,28 +143,36 @@ static bool is_same_name(const uint8_t *a, const uint8_t *b, size_t length, bool
 	return true;
 }
 
-/* RFC 5452 §9.1: id, QR, opcode and the whole question must be those that went out. */
-static bool is_reply_to(const uint8_t *packet, size_t length, const struct reply_expect *expect)
+/* RFC 5452 §9.1: id, QR, opcode and the whole question must be those that went out. OK, OTHER_CASE
+ * or BAD. */
+static enum reply_verdict judge_question(const uint8_t *packet, size_t length,
+					 const struct reply_expect *expect)
 {
 	size_t end = (size_t)DNS_HEADER_BYTES + expect->name_length;
 	unsigned flags;
 
 	if (length < DNS_HEADER_BYTES)
-		return false;
+		return REPLY_BAD;
 	flags = load_be16(packet + 2);
 	if (load_be16(packet) != expect->id || !(flags & DNS_FLAG_QR) || (flags & DNS_OPCODE_MASK))
-		return false;
+		return REPLY_BAD;
 	/* A server that knows no EDNS may refuse it by a bare header (RFC 6891 §7). */
 	if (load_be16(packet + 4) == 0)
 		return length == DNS_HEADER_BYTES && load_be32(packet + 6) == 0 &&
-		       load_be16(packet + 10) == 0 && !(flags & DNS_FLAG_TC) &&
-		       ((flags & DNS_RCODE_MASK) == DNS_FORMERR ||
-			(flags & DNS_RCODE_MASK) == DNS_NOTIMP);
-	return load_be16(packet + 4) == 1 && length >= end + 4 &&
-	       is_same_name(packet + DNS_HEADER_BYTES, expect->name, expect->name_length,
-			    expect->match_case) &&
-	       load_be16(packet + end) == expect->type &&
-	       load_be16(packet + end + 2) == expect->qclass;
+				       load_be16(packet + 10) == 0 && !(flags & DNS_FLAG_TC) &&
+				       ((flags & DNS_RCODE_MASK) == DNS_FORMERR ||
+					(flags & DNS_RCODE_MASK) == DNS_NOTIMP)
+			       ? REPLY_OK
+			       : REPLY_BAD;
+	if (load_be16(packet + 4) != 1 || length < end + 4 ||
+	    !is_same_name(packet + DNS_HEADER_BYTES, expect->name, expect->name_length) ||
+	    load_be16(packet + end) != expect->type ||
+	    load_be16(packet + end + 2) != expect->qclass)
+		return REPLY_BAD;
+	if (expect->match_case &&
+	    memcmp(packet + DNS_HEADER_BYTES, expect->name, expect->name_length) != 0)
+		return REPLY_OTHER_CASE;
+	return REPLY_OK;
 }
 
 /* The second walk. The packet is known to be sound. */
@@ -287,11 +293,15 @@ enum reply_verdict reply_parse(const uint8_t *packet, size_t length,
 {
 	struct scan scan = { .wire = { .packet = packet, .length = length }, .ede = DNS_EDE_NONE };
 	struct reply reply = { 0 };
+	enum reply_verdict verdict;
 	unsigned flags;
 	size_t from;
 
-	if (length > DNS_MESSAGE_MAX || !is_reply_to(packet, length, expect))
+	if (length > DNS_MESSAGE_MAX)
 		return REPLY_BAD;
+	verdict = judge_question(packet, length, expect);
+	if (verdict != REPLY_OK)
+		return verdict;
 	flags = load_be16(packet + 2);
 	if (flags & DNS_FLAG_TC)
 		return REPLY_TRUNCATED;

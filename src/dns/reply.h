@@ -17,6 +17,7 @@ enum reply_verdict {
 	REPLY_TRUNCATED, /* TC: the right reply, but incomplete; ask over TCP */
 	REPLY_BAD, /* not the reply to this question, or not well-formed: ignore it and keep waiting
 		    */
+	REPLY_OTHER_CASE, /* with `match_case`: the reply but for the case of its question */
 	REPLY_NO_MEMORY,
 };
 

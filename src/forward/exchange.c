@@ -69,21 +69,54 @@ static bool is_tcp_open(const struct exchange *exchange)
 
 static bool is_anything_open(const struct exchange *exchange)
 {
-	for (unsigned i = 0; i < EXCHANGE_UDP_SENDS; i++) {
+	for (unsigned i = 0; i < EXCHANGE_UDP_SLOTS; i++) {
 		if (exchange->udp[i].attempt.state == ATTEMPT_OPEN)
 			return true;
 	}
 	return is_tcp_open(exchange);
 }
 
+static void wait_at_most(struct exchange *exchange, uint64_t wait_ms, uint64_t now_ms)
+{
+	uint64_t left_ms = exchange->deadline_ms > now_ms ? exchange->deadline_ms - now_ms : 0;
+
+	/* libuv's clock is the start of this turn of the loop; a timer counts from there. */
+	uv_update_time(exchange->doors->loop);
+	uv_timer_start(&exchange->timer, on_timer, wait_ms < left_ms ? wait_ms : left_ms, 0);
+}
+
+static bool is_probe_open(const struct exchange *exchange)
+{
+	return exchange->udp_probe.attempt.state == ATTEMPT_OPEN ||
+	       exchange->tcp_probe.attempt.state == ATTEMPT_OPEN;
+}
+
+static void close_timer(struct exchange *exchange)
+{
+	if (!uv_is_closing((uv_handle_t *)&exchange->timer))
+		uv_close((uv_handle_t *)&exchange->timer, on_timer_closed);
+}
+
+/* The probe has told what it can. */
+static void close_probe(struct exchange *exchange)
+{
+	close_udp(&exchange->udp_probe);
+	close_tcp(&exchange->tcp_probe);
+	if (exchange->phase == EXCHANGE_DONE)
+		close_timer(exchange);
+}
+
 static void close_all(struct exchange *exchange)
 {
 	exchange->phase = EXCHANGE_DONE;
-	for (unsigned i = 0; i < EXCHANGE_UDP_SENDS; i++)
+	for (unsigned i = 0; i < EXCHANGE_UDP_SLOTS; i++)
 		close_udp(&exchange->udp[i]);
 	for (unsigned i = 0; i < EXCHANGE_TCP_SENDS; i++)
 		close_tcp(&exchange->tcp[i]);
-	uv_close((uv_handle_t *)&exchange->timer, on_timer_closed);
+	if (is_probe_open(exchange))
+		wait_at_most(exchange, UINT64_MAX, clock_now_ms());
+	else
+		close_timer(exchange);
 }
 
 static void finish(struct exchange *exchange, struct reply *reply)
@@ -109,58 +142,73 @@ static void finish(struct exchange *exchange, struct reply *reply)
 	}
 }
 
-static void wait_at_most(struct exchange *exchange, uint64_t wait_ms, uint64_t now_ms)
-{
-	uint64_t left_ms = exchange->deadline_ms > now_ms ? exchange->deadline_ms - now_ms : 0;
-
-	/* libuv's clock is the start of this turn of the loop; a timer counts from there. */
-	uv_update_time(exchange->doors->loop);
-	uv_timer_start(&exchange->timer, on_timer, wait_ms < left_ms ? wait_ms : left_ms, 0);
-}
-
 /* Patience, shortened so that each question still to be sent gets its share of what is left. */
 static uint64_t share_of_patience(const struct exchange *exchange, int upstream, uint64_t now_ms)
 {
-	uint64_t patience_ms = upstream_patience_ms(exchange->health, upstream);
+	uint64_t patience_ms = exchange->udp_sends > 1
+				       ? upstream_retry_patience_ms(exchange->health, upstream)
+				       : upstream_patience_ms(exchange->health, upstream);
 	uint64_t left_ms = exchange->deadline_ms > now_ms ? exchange->deadline_ms - now_ms : 0;
-	unsigned shares = EXCHANGE_UDP_SENDS - exchange->udp_sends + 2; /* this one and TCP */
+	unsigned shares = exchange->udp_sends < EXCHANGE_UDP_SENDS
+				  ? EXCHANGE_UDP_SENDS - exchange->udp_sends + 2 /* TCP */
+				  : 2;
 	uint64_t share_ms = left_ms / shares > SHARE_MIN_MS ? left_ms / shares : SHARE_MIN_MS;
 
 	return patience_ms < share_ms ? patience_ms : share_ms;
 }
 
-/* The next to ask; with `again`, one that was asked before when all were. -1: none. */
-static int choose(struct exchange *exchange, bool again, uint64_t now_ms)
+/* A bit for each upstream that has had all questions over UDP that one server may get. */
+static uint64_t find_exhausted(const struct exchange *exchange)
+{
+	uint64_t once = 0, twice = 0, exhausted = 0;
+
+	for (unsigned i = 0; i < exchange->udp_sends; i++) {
+		uint64_t bit = UINT64_C(1) << exchange->udp[i].attempt.upstream;
+
+		exhausted |= twice & bit;
+		twice |= once & bit;
+		once |= bit;
+	}
+	return exhausted;
+}
+
+/* The next to ask; with `again`, perhaps one that was asked before. -1: none. */
+static int choose(struct exchange *exchange, bool again)
 {
 	const struct question *question = exchange->question;
+	uint64_t excluded = again ? find_exhausted(exchange) : exchange->tried;
 	int upstream = upstream_choose(exchange->health, question->folded, question->name_length,
-				       exchange->tried, now_ms);
+				       excluded, exchange->tried);
 
-	if (upstream < 0 && again && exchange->tried) {
-		exchange->tried = 0;
-		upstream = upstream_choose(exchange->health, question->folded,
-					   question->name_length, 0, now_ms);
-	}
 	if (upstream >= 0)
 		exchange->tried |= UINT64_C(1) << upstream;
 	return upstream;
 }
 
+/* Over UDP the case of the letters is a secret that a forger would have to guess as well. */
+static bool is_case_sent(const struct exchange *exchange, int upstream, uint64_t now_ms)
+{
+	return !(exchange->plain >> upstream & 1) &&
+	       !upstream_folds_case(exchange->health, upstream, now_ms);
+}
+
 static size_t prepare(struct exchange *exchange, struct exchange_attempt *attempt, int upstream,
-		      uint64_t now_ms, uint8_t query[REPLY_QUERY_MAX])
+		      bool with_case, uint64_t now_ms, uint8_t query[REPLY_QUERY_MAX])
 {
 	const struct question *question = exchange->question;
 
 	*attempt = (struct exchange_attempt){ .exchange = exchange,
 					      .upstream = upstream,
 					      .with_edns = !exchange->without_edns,
+					      .with_case = with_case,
 					      .sent_ms = now_ms };
 	hash_random(&attempt->id, sizeof(attempt->id));
 	/* AD asks whether the upstream has validated (RFC 6840 §5.7); each client is told by what
 	 * it asked itself. */
 	return reply_encode_query(attempt->id, (question->flags & DNS_FLAG_CD) | DNS_FLAG_AD,
-				  question->folded, question->name_length, question->type,
-				  question->qclass, attempt->with_edns, question->has_do, query);
+				  with_case ? exchange->asked : question->folded,
+				  question->name_length, question->type, question->qclass,
+				  attempt->with_edns, question->has_do, query);
 }
 
 /* A lack of our own, which says nothing about the upstream. */
@@ -179,14 +227,27 @@ static void on_tcp_error(struct exchange_tcp *tcp, int error);
 static const struct exchange_udp_doors udp_doors = { on_udp_packet, on_udp_error, on_udp_closed };
 static const struct exchange_tcp_doors tcp_doors = { on_tcp_message, on_tcp_error };
 
+static int open_udp(struct exchange *exchange, struct udp_attempt *udp, int upstream,
+		    uint64_t now_ms)
+{
+	uint8_t query[REPLY_QUERY_MAX];
+	size_t length = prepare(exchange, &udp->attempt, upstream,
+				is_case_sent(exchange, upstream, now_ms), now_ms, query);
+	int result = exchange_udp_open(&udp->udp, exchange->doors->loop, &udp_doors,
+				       &upstream_at(exchange, upstream)->addr, query, length);
+
+	if (result)
+		return result;
+	count(exchange, METRIC_UPSTREAM_QUERIES_UDP);
+	udp->attempt.state = ATTEMPT_OPEN;
+	exchange->open_handles++;
+	return 0;
+}
+
 /* Sends over UDP to one upstream. Whether it is worth waiting for. */
 static bool send_udp(struct exchange *exchange, int upstream, uint64_t now_ms)
 {
-	struct udp_attempt *udp = &exchange->udp[exchange->udp_sends];
-	uint8_t query[REPLY_QUERY_MAX];
-	size_t length = prepare(exchange, &udp->attempt, upstream, now_ms, query);
-	int result = exchange_udp_open(&udp->udp, exchange->doors->loop, &udp_doors,
-				       &upstream_at(exchange, upstream)->addr, query, length);
+	int result = open_udp(exchange, &exchange->udp[exchange->udp_sends], upstream, now_ms);
 
 	if (is_own_failure(result)) {
 		exchange->awaited = -1;
@@ -196,12 +257,9 @@ static bool send_udp(struct exchange *exchange, int upstream, uint64_t now_ms)
 	exchange->udp_sends++;
 	if (result) {
 		exchange->had_network_error = true;
-		upstream_failed(exchange->health, upstream, now_ms);
+		upstream_failed(exchange->health, upstream);
 		return false;
 	}
-	count(exchange, METRIC_UPSTREAM_QUERIES_UDP);
-	udp->attempt.state = ATTEMPT_OPEN;
-	exchange->open_handles++;
 	exchange->awaited = upstream;
 	wait_at_most(exchange, share_of_patience(exchange, upstream, now_ms), now_ms);
 	return true;
@@ -219,24 +277,33 @@ static bool is_asked_over_tcp(const struct exchange *exchange, int upstream)
 	return false;
 }
 
-static bool send_tcp(struct exchange *exchange, int upstream, uint64_t now_ms)
+static int open_tcp(struct exchange *exchange, struct tcp_attempt *tcp, int upstream,
+		    uint64_t now_ms)
 {
-	struct tcp_attempt *tcp = &exchange->tcp[exchange->tcp_sends++];
-	uint64_t patience_ms = upstream_patience_ms(exchange->health, upstream) * 2;
 	uint8_t query[REPLY_QUERY_MAX];
-	size_t length = prepare(exchange, &tcp->attempt, upstream, now_ms, query);
+	size_t length = prepare(exchange, &tcp->attempt, upstream, false, now_ms, query);
 	int result =
 		exchange_tcp_open(&tcp->tcp, exchange->pool, &tcp_doors, upstream, query, length);
+
+	if (result)
+		return result;
+	count(exchange, METRIC_UPSTREAM_QUERIES_TCP);
+	tcp->attempt.state = ATTEMPT_OPEN;
+	return 0;
+}
+
+static bool send_tcp(struct exchange *exchange, int upstream, uint64_t now_ms)
+{
+	uint64_t patience_ms = upstream_patience_ms(exchange->health, upstream) * 2;
+	int result = open_tcp(exchange, &exchange->tcp[exchange->tcp_sends++], upstream, now_ms);
 
 	if (result) {
 		exchange->had_network_error = true;
 		if (!is_own_failure(result))
-			upstream_failed(exchange->health, upstream, now_ms);
+			upstream_failed(exchange->health, upstream);
 		return false;
 	}
-	tcp->attempt.state = ATTEMPT_OPEN;
-	tcp->tcp.is_last_send = exchange->tcp_sends > 1;
-	count(exchange, METRIC_UPSTREAM_QUERIES_TCP);
+	exchange->tcp[exchange->tcp_sends - 1].tcp.is_last_send = exchange->tcp_sends > 1;
 	exchange->awaited = upstream;
 	wait_at_most(exchange,
 		     patience_ms < TCP_PATIENCE_MIN_MS ? TCP_PATIENCE_MIN_MS : patience_ms, now_ms);
@@ -248,7 +315,8 @@ static bool send_tcp(struct exchange *exchange, int upstream, uint64_t now_ms)
 static bool send_first(struct exchange *exchange, int upstream, uint64_t now_ms)
 {
 	if (!upstream_at(exchange, upstream)->is_tls)
-		return exchange->udp_sends < EXCHANGE_UDP_SENDS &&
+		return exchange->udp_sends < EXCHANGE_UDP_SLOTS &&
+		       !(find_exhausted(exchange) >> upstream & 1) &&
 		       send_udp(exchange, upstream, now_ms);
 	return exchange->tcp_sends < EXCHANGE_TCP_SENDS && !is_asked_over_tcp(exchange, upstream) &&
 	       send_tcp(exchange, upstream, now_ms);
@@ -258,8 +326,9 @@ static bool send_first(struct exchange *exchange, int upstream, uint64_t now_ms)
  */
 static bool ask_udp(struct exchange *exchange, bool again, uint64_t now_ms)
 {
-	while (exchange->udp_sends + exchange->tcp_sends < EXCHANGE_UDP_SENDS) {
-		int upstream = choose(exchange, again, now_ms);
+	while (exchange->udp_sends + exchange->tcp_sends <
+	       (again ? EXCHANGE_UDP_SENDS : EXCHANGE_UDP_SLOTS)) {
+		int upstream = choose(exchange, again);
 
 		if (upstream < 0)
 			return false;
@@ -281,7 +350,7 @@ static bool ask_tcp(struct exchange *exchange, int upstream, uint64_t now_ms)
 		if (upstream >= 0)
 			exchange->tried |= UINT64_C(1) << upstream;
 		else
-			upstream = choose(exchange, false, now_ms);
+			upstream = choose(exchange, false);
 		if (upstream < 0)
 			return false;
 		if (!is_asked_over_tcp(exchange, upstream) && send_tcp(exchange, upstream, now_ms))
@@ -289,6 +358,24 @@ static bool ask_tcp(struct exchange *exchange, int upstream, uint64_t now_ms)
 		upstream = -1;
 	}
 	return false;
+}
+
+/* Asks a doubted upstream along with the one that is trusted. */
+static void send_probe(struct exchange *exchange, uint64_t now_ms)
+{
+	const struct question *question = exchange->question;
+	int upstream = upstream_choose_probe(exchange->health, question->folded,
+					     question->name_length, exchange->awaited, now_ms);
+	int result;
+
+	if (upstream < 0)
+		return;
+	if (upstream_at(exchange, upstream)->is_tls)
+		result = open_tcp(exchange, &exchange->tcp_probe, upstream, now_ms);
+	else
+		result = open_udp(exchange, &exchange->udp_probe, upstream, now_ms);
+	if (result && !is_own_failure(result))
+		upstream_failed(exchange->health, upstream);
 }
 
 /* Nothing more can be asked: what is still open may answer until the deadline. */
@@ -303,14 +390,27 @@ static void wait_or_finish(struct exchange *exchange, uint64_t now_ms)
 	wait_at_most(exchange, UINT64_MAX, now_ms);
 }
 
+static void end_silent_probe(struct exchange *exchange)
+{
+	if (exchange->udp_probe.attempt.state == ATTEMPT_OPEN)
+		upstream_was_late(exchange->health, exchange->udp_probe.attempt.upstream);
+	if (exchange->tcp_probe.attempt.state == ATTEMPT_OPEN)
+		upstream_was_late(exchange->health, exchange->tcp_probe.attempt.upstream);
+	close_probe(exchange);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
 	struct exchange *exchange = timer->data;
 	uint64_t now_ms = clock_now_ms();
 
+	if (exchange->phase == EXCHANGE_DONE) {
+		end_silent_probe(exchange);
+		return;
+	}
 	if (exchange->awaited >= 0) {
 		count(exchange, METRIC_UPSTREAM_TIMEOUTS);
-		upstream_was_late(exchange->health, exchange->awaited, now_ms);
+		upstream_was_late(exchange->health, exchange->awaited);
 	}
 	exchange->awaited = -1;
 	if (now_ms >= exchange->deadline_ms) {
@@ -400,6 +500,19 @@ static bool ask_without_edns(struct exchange *exchange, int upstream, uint64_t n
 	return false;
 }
 
+static void note_reply(struct exchange *exchange, const struct exchange_attempt *attempt,
+		       uint16_t rcode, uint64_t now_ms)
+{
+	uint64_t took_ms = now_ms - attempt->sent_ms;
+
+	if (rcode == DNS_REFUSED || rcode == DNS_SERVFAIL)
+		upstream_refused(exchange->health, attempt->upstream, took_ms);
+	else
+		upstream_answered(exchange->health, attempt->upstream, took_ms);
+	if (!attempt->with_case && (exchange->plain >> attempt->upstream & 1))
+		upstream_has_folded(exchange->health, attempt->upstream, now_ms);
+}
+
 /* A well-formed reply; the attempt it came by is closed. */
 static void take_reply(struct exchange *exchange, const struct exchange_attempt *attempt,
 		       struct reply *reply, uint64_t now_ms)
@@ -411,10 +524,7 @@ static void take_reply(struct exchange *exchange, const struct exchange_attempt 
 	if (!addr_is_loopback(&upstream_at(exchange, upstream)->addr) &&
 	    !upstream_at(exchange, upstream)->is_tls)
 		reply->image->flags &= (uint16_t)~DNS_FLAG_AD;
-	if (reply->image->rcode == DNS_REFUSED)
-		upstream_failed(exchange->health, upstream, now_ms);
-	else
-		upstream_answered(exchange->health, upstream, now_ms - attempt->sent_ms, now_ms);
+	note_reply(exchange, attempt, reply->image->rcode, now_ms);
 	if (!is_refusal(reply->image->rcode)) {
 		finish(exchange, reply);
 		return;
@@ -435,15 +545,54 @@ static enum reply_verdict read_reply(const struct exchange_attempt *attempt, con
 	struct reply_expect expect = { .id = attempt->id,
 				       .type = question->type,
 				       .qclass = question->qclass,
-				       .name = question->folded,
+				       .name = attempt->with_case ? attempt->exchange->asked
+								  : question->folded,
+				       .match_case = attempt->with_case,
 				       .name_length = question->name_length,
 				       .is_ours = attempt->exchange->doors->is_ours,
 				       .is_ours_arg = attempt->exchange->doors->is_ours_arg };
 	enum reply_verdict verdict = reply_parse(packet, length, &expect, out);
 
-	if (verdict == REPLY_BAD)
+	if (verdict == REPLY_BAD || verdict == REPLY_OTHER_CASE)
 		count(attempt->exchange, METRIC_UPSTREAM_REPLIES_BAD);
 	return verdict;
+}
+
+/* The right reply but for the case: forged, or from a server that folds names. Asked in lower case
+ * it shows; the right one may still come meanwhile. */
+static void ask_without_case(struct exchange *exchange, int upstream, uint64_t now_ms)
+{
+	uint64_t bit = UINT64_C(1) << upstream;
+
+	if ((exchange->plain & bit) || exchange->phase != EXCHANGE_OVER_UDP)
+		return;
+	exchange->plain |= bit;
+	send_first(exchange, upstream, now_ms);
+}
+
+/* What a probe brings is as good an answer as any, if one is still wanted. */
+static void take_probe(struct exchange *exchange, const struct exchange_attempt *attempt,
+		       enum reply_verdict verdict, struct reply *reply, uint64_t now_ms)
+{
+	switch (verdict) {
+	case REPLY_BAD:
+	case REPLY_NO_MEMORY:
+		return;
+	case REPLY_OTHER_CASE:
+	case REPLY_TRUNCATED:
+		upstream_answered(exchange->health, attempt->upstream, now_ms - attempt->sent_ms);
+		close_probe(exchange);
+		return;
+	case REPLY_OK:
+		close_probe(exchange);
+		if (exchange->phase != EXCHANGE_DONE && !is_refusal(reply->image->rcode)) {
+			take_reply(exchange, attempt, reply, now_ms);
+			return;
+		}
+		note_reply(exchange, attempt, reply->image->rcode, now_ms);
+		free(reply->image);
+		return;
+	}
 }
 
 static void on_udp_packet(struct exchange_udp *handle, const uint8_t *packet, size_t length)
@@ -452,9 +601,17 @@ static void on_udp_packet(struct exchange_udp *handle, const uint8_t *packet, si
 	struct exchange *exchange = udp->attempt.exchange;
 	uint64_t now_ms = clock_now_ms();
 	struct reply reply;
+	enum reply_verdict verdict = read_reply(&udp->attempt, packet, length, &reply);
 
-	switch (read_reply(&udp->attempt, packet, length, &reply)) {
+	if (udp == &exchange->udp_probe) {
+		take_probe(exchange, &udp->attempt, verdict, &reply, now_ms);
+		return;
+	}
+	switch (verdict) {
 	case REPLY_BAD: /* anybody may have sent it: the right one may still come */
+		return;
+	case REPLY_OTHER_CASE:
+		ask_without_case(exchange, udp->attempt.upstream, now_ms);
 		return;
 	case REPLY_NO_MEMORY:
 		finish(exchange, NULL);
@@ -462,7 +619,7 @@ static void on_udp_packet(struct exchange_udp *handle, const uint8_t *packet, si
 	case REPLY_TRUNCATED:
 		close_udp(udp);
 		upstream_answered(exchange->health, udp->attempt.upstream,
-				  now_ms - udp->attempt.sent_ms, now_ms);
+				  now_ms - udp->attempt.sent_ms);
 		exchange->was_truncated = true;
 		if (exchange->phase == EXCHANGE_OVER_TCP && exchange->awaited >= 0)
 			return;
@@ -482,11 +639,14 @@ static void on_udp_error(struct exchange_udp *handle, int error)
 	struct exchange *exchange = udp->attempt.exchange;
 	uint64_t now_ms = clock_now_ms();
 
-	close_udp(udp);
-	if (!is_own_failure(error)) {
-		exchange->had_network_error = true;
-		upstream_failed(exchange->health, udp->attempt.upstream, now_ms);
+	if (!is_own_failure(error))
+		upstream_failed(exchange->health, udp->attempt.upstream);
+	if (udp == &exchange->udp_probe) {
+		close_probe(exchange);
+		return;
 	}
+	close_udp(udp);
+	exchange->had_network_error |= !is_own_failure(error);
 	if (exchange->phase == EXCHANGE_OVER_UDP)
 		on_setback(exchange, udp->attempt.upstream, now_ms);
 	else if (exchange->awaited < 0)
@@ -504,9 +664,15 @@ static void on_tcp_message(struct exchange_tcp *handle, const uint8_t *message, 
 	struct tcp_attempt *tcp = list_entry(handle, struct tcp_attempt, tcp);
 	struct exchange *exchange = tcp->attempt.exchange;
 	struct reply reply;
+	enum reply_verdict verdict = read_reply(&tcp->attempt, message, length, &reply);
 
-	switch (read_reply(&tcp->attempt, message, length, &reply)) {
+	if (tcp == &exchange->tcp_probe && verdict == REPLY_OK) {
+		take_probe(exchange, &tcp->attempt, verdict, &reply, clock_now_ms());
+		return;
+	}
+	switch (verdict) {
 	case REPLY_BAD:
+	case REPLY_OTHER_CASE:
 	case REPLY_TRUNCATED:
 		on_tcp_error(handle, -EPROTO);
 		return;
@@ -525,14 +691,36 @@ static void on_tcp_error(struct exchange_tcp *handle, int error)
 	struct tcp_attempt *tcp = list_entry(handle, struct tcp_attempt, tcp);
 	struct exchange *exchange = tcp->attempt.exchange;
 
+	if (tcp == &exchange->tcp_probe) {
+		if (!is_own_failure(error))
+			upstream_failed(exchange->health, tcp->attempt.upstream);
+		close_probe(exchange);
+		return;
+	}
 	close_tcp(tcp);
 	if (!is_own_failure(error)) {
 		exchange->had_network_error = true;
 		/* One in clear may serve UDP well all the same, so its standing does not suffer. */
 		if (upstream_at(exchange, tcp->attempt.upstream)->is_tls)
-			upstream_failed(exchange->health, tcp->attempt.upstream, clock_now_ms());
+			upstream_failed(exchange->health, tcp->attempt.upstream);
 	}
 	on_setback(exchange, tcp->attempt.upstream, clock_now_ms());
+}
+
+/* Each letter in upper or lower case by the toss of a coin. */
+static void mix_case(struct exchange *exchange)
+{
+	const struct question *question = exchange->question;
+	uint8_t coins[DNS_NAME_MAX / 8 + 1];
+
+	hash_random(coins, (size_t)question->name_length / 8 + 1);
+	for (unsigned i = 0; i < question->name_length; i++) {
+		uint8_t byte = question->folded[i];
+
+		if (byte >= 'a' && byte <= 'z' && (coins[i / 8] >> i % 8 & 1))
+			byte = (uint8_t)(byte - 'a' + 'A');
+		exchange->asked[i] = byte;
+	}
 }
 
 void exchange_start(struct exchange *exchange, const struct exchange_doors *doors,
@@ -545,17 +733,23 @@ void exchange_start(struct exchange *exchange, const struct exchange_doors *door
 	exchange->pool = pool;
 	exchange->deadline_ms = deadline_ms;
 	exchange->awaited = -1;
+	mix_case(exchange);
 	uv_timer_init(doors->loop, &exchange->timer);
 	exchange->timer.data = exchange;
 	exchange->open_handles = 1;
 	if (!ask_udp(exchange, true, now_ms))
 		wait_at_most(exchange, REFUSED_PAUSE_MS, now_ms);
+	send_probe(exchange, now_ms);
 }
 
 void exchange_abort(struct exchange *exchange)
 {
-	if (exchange->phase == EXCHANGE_DONE)
+	if (exchange->phase == EXCHANGE_DONE) {
+		close_probe(exchange);
 		return;
+	}
+	close_udp(&exchange->udp_probe);
+	close_tcp(&exchange->tcp_probe);
 	free(exchange->refusal.image);
 	exchange->refusal.image = NULL;
 	close_all(exchange);

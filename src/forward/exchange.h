@@ -22,7 +22,8 @@
 struct exchange;
 struct metrics;
 
-#define EXCHANGE_UDP_SENDS 3 /* RFC 9520 §3.1: two retries at most, per transport */
+#define EXCHANGE_UDP_SENDS 3 /* to one server (RFC 9520 §3.1: two retries), or against silence */
+#define EXCHANGE_UDP_SLOTS 6 /* with those that refuse at once or fold the case */
 #define EXCHANGE_TCP_SENDS 3
 
 struct exchange_doors {
@@ -44,6 +45,7 @@ struct exchange_attempt { /* one question that went out */
 	int upstream;
 	uint16_t id;
 	bool with_edns;
+	bool with_case; /* sent as exchange->asked */
 	uint64_t sent_ms;
 };
 
@@ -54,6 +56,8 @@ struct exchange {
 	struct exchange_tcp_pool *pool;	 /* likewise; of the same upstreams */
 	enum { EXCHANGE_OVER_UDP, EXCHANGE_OVER_TCP, EXCHANGE_DONE } phase;
 	uint64_t deadline_ms;
+	uint8_t asked[DNS_NAME_MAX]; /* the name in a case that nobody can guess */
+	uint64_t plain;	   /* upstreams that gave another case back: asked in lower case */
 	uint64_t tried;	   /* upstreams asked in this round, over the transport of the phase */
 	int awaited;	   /* the upstream whose patience runs; -1: none */
 	bool without_edns; /* an upstream has refused EDNS */
@@ -66,11 +70,15 @@ struct exchange {
 	struct udp_attempt {
 		struct exchange_attempt attempt;
 		struct exchange_udp udp;
-	} udp[EXCHANGE_UDP_SENDS];
+	} udp[EXCHANGE_UDP_SLOTS];
 	struct tcp_attempt {
 		struct exchange_attempt attempt;
 		struct exchange_tcp tcp;
 	} tcp[EXCHANGE_TCP_SENDS];
+	/* The same question to an upstream that is doubted: nobody waits for it, and it may outlive
+	 * the answer. */
+	struct udp_attempt udp_probe;
+	struct tcp_attempt tcp_probe;
 };
 
 /* Sends the first question. `exchange` is zeroed storage. */

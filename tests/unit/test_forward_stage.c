@@ -21,6 +21,7 @@
 #include "base/metrics.h"
 #include "config/config.h"
 #include "dns/name.h"
+#include "forward/exchange.h"
 #include "forward/forward_stage.h"
 
 #define PACKET_MAX 1500
@@ -113,6 +114,15 @@ static void send_lies(const struct fake *fake, const struct seen *seen)
 	send_to(fake, seen, out, 0);
 }
 
+static void answer_in_lower_case(const struct fake *fake, const struct seen *seen)
+{
+	uint8_t out[PACKET_MAX];
+	size_t length = write_reply(seen->packet, seen->length, DNS_NXDOMAIN, false, out);
+
+	name_fold(out + DNS_HEADER_BYTES, length - DNS_HEADER_BYTES - 4, out + DNS_HEADER_BYTES);
+	send_to(fake, seen, out, length);
+}
+
 static void follow_udp_script(struct fake *fake, const struct seen *seen)
 {
 	switch (step_of(fake->udp_script, fake->udp_count++)) {
@@ -140,6 +150,13 @@ static void follow_udp_script(struct fake *fake, const struct seen *seen)
 			answer_udp(fake, seen, DNS_FORMERR, false);
 		else
 			answer_udp(fake, seen, 0, true);
+		break;
+	case 'c': /* folds the question */
+		answer_in_lower_case(fake, seen);
+		break;
+	case 'o': /* a forgery that does not know the case, and the right answer after it */
+		answer_in_lower_case(fake, seen);
+		answer_udp(fake, seen, DNS_FLAG_AD, true);
 		break;
 	case '1': /* answers the first question, late */
 		answer_udp(fake, &fake->seen[0], 0, true);
@@ -628,6 +645,76 @@ static void edns_is_left_out_when_it_is_refused(void **state)
 	fake_close(&first);
 }
 
+#define LETTERS "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz"
+
+static bool is_in_mixed_case(const struct seen *seen)
+{
+	unsigned upper_count = 0;
+
+	for (size_t i = DNS_HEADER_BYTES + 1; i <= DNS_HEADER_BYTES + strlen(LETTERS); i++)
+		upper_count += seen->packet[i] >= 'A' && seen->packet[i] <= 'Z';
+	return upper_count > 0 && upper_count < strlen(LETTERS);
+}
+
+static void each_question_has_a_case_of_its_own(void **state)
+{
+	(void)state;
+	fake_open(&first, "a", NULL);
+	set_upstreams(&first.addr, 1);
+	ask(0, LETTERS, PLENTY_MS);
+	run_until_ends(1);
+	ask(1, LETTERS, PLENTY_MS);
+	run_until_ends(2);
+	assert_true(is_in_mixed_case(&first.seen[0]));
+	assert_true(is_in_mixed_case(&first.seen[1]));
+	assert_memory_not_equal(first.seen[0].packet + DNS_HEADER_BYTES,
+				first.seen[1].packet + DNS_HEADER_BYTES, strlen(LETTERS));
+	fake_close(&first);
+}
+
+static void upstream_that_folds_the_case_is_asked_in_lower_case(void **state)
+{
+	(void)state;
+	fake_open(&first, "c", NULL);
+	set_upstreams(&first.addr, 1);
+	ask(0, LETTERS, PLENTY_MS);
+	run_until_ends(1);
+	assert_int_equal(got.image->rcode, DNS_NXDOMAIN);
+	assert_int_equal(first.udp_count, 2);
+	assert_false(is_in_mixed_case(&first.seen[1]));
+	ask(1, LETTERS, PLENTY_MS); /* remembered */
+	run_until_ends(2);
+	assert_int_equal(first.udp_count, 3);
+	assert_false(is_in_mixed_case(&first.seen[2]));
+	fake_close(&first);
+}
+
+static void forgery_in_another_case_is_not_believed(void **state)
+{
+	(void)state;
+	fake_open(&first, "oa", NULL);
+	set_upstreams(&first.addr, 1);
+	ask(0, LETTERS, PLENTY_MS);
+	run_until_ends(1);
+	assert_int_equal(got.image->rcode, DNS_NOERROR);
+	assert_int_equal(counted(METRIC_UPSTREAM_REPLIES_BAD), 1);
+	ask(1, LETTERS, PLENTY_MS);
+	run_until_ends(2);
+	assert_true(is_in_mixed_case(&first.seen[first.udp_count - 1]));
+	fake_close(&first);
+}
+
+static void no_server_is_asked_more_than_three_times_over_udp(void **state)
+{
+	(void)state;
+	fake_open(&first, "-", "-");
+	set_upstreams(&first.addr, 1);
+	ask(0, "www.example", 1500);
+	run_until_ends(1);
+	assert_int_equal(first.udp_count, EXCHANGE_UDP_SENDS);
+	fake_close(&first);
+}
+
 /* ---- two upstreams ---- */
 
 static void open_two(const char *first_udp, const char *first_tcp, const char *second_udp,
@@ -691,12 +778,52 @@ static void silent_upstream_is_avoided_afterwards(void **state)
 	ask(0, "www.example", 2000);
 	run_until_ends(1);
 	assert_int_equal(first.udp_count, 1);
-	ask(1, "other.example", PLENTY_MS);
-	run_until_ends(2);
-	assert_int_equal(got.waiters, 2);
-	assert_int_equal(first.udp_count, 1);
+	for (unsigned i = 1; i < 20; i++) {
+		ask(i, "other.example", 300);
+		run_until_ends(i + 1);
+	}
+	assert_int_equal(got.waiters, 20);
+	assert_int_equal(second.udp_count, 20);
+	assert_int_equal(counted(METRIC_UPSTREAM_TIMEOUTS), 1); /* nobody else waited */
+	while (first.udp_count < 2)				/* the duplicate */
+		uv_run(&loop, UV_RUN_ONCE);
+	uv_run(&loop, UV_RUN_NOWAIT);
+	assert_int_equal(first.udp_count, 2);
+	close_two();
+}
+
+static void one_bad_name_does_not_condemn_an_upstream(void **state)
+{
+	(void)state;
+	open_two("-a", NULL, "a", NULL);
+	ask(0, "bad.example", 2000);
+	run_until_ends(1);
+	ask(1, "good.example", 2000);
+	while (first.udp_count < 2 || got.ends < 2)
+		uv_run(&loop, UV_RUN_ONCE);
+	for (unsigned i = 0; i < 10; i++) /* the duplicate's answer */
+		uv_run(&loop, UV_RUN_NOWAIT);
+	ask(2, "www.example", 2000);
+	run_until_ends(3);
+	assert_int_equal(got.waiters, 3);
+	assert_int_equal(first.udp_count, 3);
 	assert_int_equal(second.udp_count, 2);
 	close_two();
+}
+
+static void upstream_behind_dead_ones_is_found(void **state)
+{
+	struct addr four[4] = { dead_address(), dead_address(), dead_address() };
+
+	(void)state;
+	fake_open(&first, "a", NULL);
+	four[3] = first.addr;
+	set_upstreams(four, 4);
+	ask(0, "www.example", PLENTY_MS);
+	run_until_ends(1);
+	assert_int_equal(got.waiters, 1);
+	assert_int_equal(counted(METRIC_UPSTREAM_TIMEOUTS), 0);
+	fake_close(&first);
 }
 
 static void dead_upstream_is_passed_over_at_once(void **state)
@@ -713,6 +840,20 @@ static void dead_upstream_is_passed_over_at_once(void **state)
 	assert_int_equal(got.waiters, 1);
 	assert_int_equal(counted(METRIC_UPSTREAM_TIMEOUTS), 0);
 	fake_close(&first);
+}
+
+static void probe_under_way_outlives_no_stage(void **state)
+{
+	(void)state;
+	open_two("-", NULL, "a", NULL);
+	ask(0, "www.example", PLENTY_MS);
+	run_until_ends(1);
+	ask(1, "other.example", PLENTY_MS);
+	run_until_ends(2);
+	forward_stage_close(stage, on_closed, NULL);
+	close_two();
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(got.closed, 1);
 }
 
 static void all_dead_is_a_network_error_before_the_deadline(void **state)
@@ -939,11 +1080,18 @@ int main(void)
 		loop_test(silence_fails_at_the_deadline),
 		loop_test(three_lost_packets_are_followed_by_tcp),
 		loop_test(edns_is_left_out_when_it_is_refused),
+		loop_test(each_question_has_a_case_of_its_own),
+		loop_test(upstream_that_folds_the_case_is_asked_in_lower_case),
+		loop_test(forgery_in_another_case_is_not_believed),
+		loop_test(no_server_is_asked_more_than_three_times_over_udp),
 		loop_test(servfail_goes_to_the_next_upstream),
 		loop_test(last_refusal_is_passed_on),
 		loop_test(nxdomain_is_an_answer),
 		loop_test(silent_upstream_is_avoided_afterwards),
+		loop_test(one_bad_name_does_not_condemn_an_upstream),
+		loop_test(upstream_behind_dead_ones_is_found),
 		loop_test(dead_upstream_is_passed_over_at_once),
+		loop_test(probe_under_way_outlives_no_stage),
 		loop_test(all_dead_is_a_network_error_before_the_deadline),
 		loop_test(truncated_reply_is_fetched_over_tcp),
 		loop_test(refused_tcp_goes_to_the_next_upstream),

@@ -58,9 +58,9 @@ static struct upstream_health *two_upstreams(void)
 	return health_of(forward, 2);
 }
 
-static int choose(struct upstream_health *health, uint64_t tried, uint64_t now_ms)
+static int choose(const struct upstream_health *health, uint64_t excluded)
 {
-	return upstream_choose(health, WWW, WWW_BYTES, tried, now_ms);
+	return upstream_choose(health, WWW, WWW_BYTES, excluded, 0);
 }
 
 /* ---- the list ---- */
@@ -145,8 +145,8 @@ static void more_than_64_upstreams_are_left_out(void **state)
 	list = list_of(forward, 70);
 	assert_int_equal(list->count, UPSTREAM_MAX);
 	health = upstream_health_new(list);
-	assert_int_equal(choose(health, ~(UINT64_C(1) << 63), 0), 63);
-	assert_int_equal(choose(health, UINT64_MAX, 0), -1);
+	assert_int_equal(choose(health, ~(UINT64_C(1) << 63)), 63);
+	assert_int_equal(choose(health, UINT64_MAX), -1);
 	upstream_health_free(health);
 	upstream_list_drop(list);
 }
@@ -235,9 +235,9 @@ static void first_of_the_list_is_asked_first(void **state)
 	struct upstream_health *health = two_upstreams();
 
 	(void)state;
-	assert_int_equal(choose(health, 0, 0), 0);
-	assert_int_equal(choose(health, 1, 0), 1);
-	assert_int_equal(choose(health, 3, 0), -1);
+	assert_int_equal(choose(health, 0), 0);
+	assert_int_equal(choose(health, 1), 1);
+	assert_int_equal(choose(health, 3), -1);
 	upstream_health_free(health);
 }
 
@@ -249,7 +249,7 @@ static void longest_domain_wins(void **state)
 	struct upstream_health *health = health_of(forward, 4);
 
 	(void)state;
-	assert_int_equal(choose(health, 0, 0), 0);
+	assert_int_equal(choose(health, 0), 0);
 	assert_int_equal(upstream_choose(health, CONSUL, CONSUL_BYTES, 0, 0), 2);
 	/* What the domain's server does not answer is nobody else's to answer. */
 	assert_int_equal(upstream_choose(health, CONSUL, CONSUL_BYTES, 4, 0), -1);
@@ -262,7 +262,7 @@ static void name_no_upstream_is_meant_for_has_no_choice(void **state)
 	struct upstream_health *health = health_of(forward, 1);
 
 	(void)state;
-	assert_int_equal(choose(health, 0, 0), -1);
+	assert_int_equal(choose(health, 0), -1);
 	upstream_health_free(health);
 }
 
@@ -271,9 +271,9 @@ static void late_upstream_is_asked_after_the_others(void **state)
 	struct upstream_health *health = two_upstreams();
 
 	(void)state;
-	upstream_was_late(health, 0, 1000);
-	assert_int_equal(choose(health, 0, 1001), 1);
-	assert_int_equal(choose(health, 2, 1001), 0);
+	upstream_was_late(health, 0);
+	assert_int_equal(choose(health, 0), 1);
+	assert_int_equal(choose(health, 2), 0);
 	upstream_health_free(health);
 }
 
@@ -283,85 +283,156 @@ static void upstream_all_alone_is_always_asked(void **state)
 	struct upstream_health *health = health_of(forward, 1);
 
 	(void)state;
-	for (uint64_t now_ms = 0; now_ms < 100000; now_ms += 100) {
-		upstream_failed(health, 0, now_ms);
-		assert_int_equal(choose(health, 0, now_ms), 0);
+	for (unsigned i = 0; i < 1000; i++) {
+		upstream_failed(health, 0);
+		assert_int_equal(choose(health, 0), 0);
 	}
 	upstream_health_free(health);
 }
 
-static void one_question_a_second_probes_a_doubted_upstream(void **state)
+static void one_that_lost_a_packet_is_asked_again_before_a_dead_one(void **state)
 {
 	struct upstream_health *health = two_upstreams();
 
 	(void)state;
-	upstream_failed(health, 0, 0);
-	assert_int_equal(choose(health, 0, 999), 1);
-	assert_int_equal(choose(health, 0, 1000), 0);
-	assert_int_equal(choose(health, 0, 1001), 1);
-	assert_int_equal(choose(health, 0, 1999), 1);
-	assert_int_equal(choose(health, 0, 2000), 0);
+	for (unsigned i = 0; i < 10; i++)
+		upstream_was_late(health, 0);
+	upstream_was_late(health, 1);
+	assert_int_equal(upstream_choose(health, WWW, WWW_BYTES, 0, 2), 1);
 	upstream_health_free(health);
 }
 
-static void doubt_doubles_while_it_is_confirmed(void **state)
+static void one_not_asked_yet_comes_before_one_that_lost_a_packet(void **state)
 {
 	struct upstream_health *health = two_upstreams();
 
 	(void)state;
-	upstream_failed(health, 0, 0);
-	assert_int_equal(choose(health, 0, 1000), 0);
-	upstream_was_late(health, 0, 1500);
-	assert_int_equal(choose(health, 0, 3400), 1);
-	assert_int_equal(choose(health, 0, 3500), 0);
+	upstream_was_late(health, 0);
+	upstream_was_late(health, 1);
+	assert_int_equal(upstream_choose(health, WWW, WWW_BYTES, 0, 1), 1);
 	upstream_health_free(health);
 }
 
-static void many_late_at_once_count_as_one(void **state)
+static int choose_probe(struct upstream_health *health, uint64_t now_ms)
+{
+	return upstream_choose_probe(health, WWW, WWW_BYTES, 1, now_ms);
+}
+
+static void trusted_upstream_is_not_probed(void **state)
 {
 	struct upstream_health *health = two_upstreams();
 
 	(void)state;
-	for (unsigned i = 0; i < 100; i++)
-		upstream_was_late(health, 0, i);
-	assert_int_equal(choose(health, 0, 1100), 0);
+	assert_int_equal(choose_probe(health, 100), -1);
 	upstream_health_free(health);
 }
 
-static void doubt_never_lasts_longer_than_30_s(void **state)
+static void dead_upstream_is_probed_once_a_second(void **state)
 {
 	struct upstream_health *health = two_upstreams();
-	uint64_t now_ms = 0;
+	unsigned probes = 0;
 
 	(void)state;
-	for (unsigned i = 0; i < 50; i++) {
-		now_ms += 100000;
-		upstream_failed(health, 0, now_ms);
+	upstream_was_late(health, 0);
+	for (uint64_t now_ms = 5000; now_ms < 15000; now_ms += 10) {
+		if (choose_probe(health, now_ms) == 0) {
+			upstream_was_late(health, 0);
+			probes++;
+		}
 	}
-	assert_int_equal(choose(health, 0, now_ms + 29999), 1);
-	assert_int_equal(choose(health, 0, now_ms + 30000), 0);
+	assert_int_equal(probes, 10);
 	upstream_health_free(health);
 }
 
-static void answer_in_time_ends_the_doubt(void **state)
+static void the_one_that_is_asked_is_not_probed_as_well(void **state)
 {
 	struct upstream_health *health = two_upstreams();
 
 	(void)state;
-	upstream_was_late(health, 0, 0);
-	upstream_answered(health, 0, 20, 100);
-	assert_int_equal(choose(health, 0, 100), 0);
+	upstream_was_late(health, 1);
+	assert_int_equal(choose_probe(health, 100), -1);
 	upstream_health_free(health);
 }
 
-static void late_answer_does_not_end_the_doubt(void **state)
+static void upstream_of_another_domain_is_not_probed(void **state)
+{
+	struct config_forward forward[] = { to("192.0.2.1", NULL), to("192.0.2.2", "consul") };
+	struct upstream_health *health = health_of(forward, 2);
+
+	(void)state;
+	upstream_was_late(health, 1);
+	assert_int_equal(upstream_choose_probe(health, WWW, WWW_BYTES, 0, 100), -1);
+	upstream_health_free(health);
+}
+
+static void answer_ends_the_doubt_and_the_next_is_looked_into_at_once(void **state)
 {
 	struct upstream_health *health = two_upstreams();
 
 	(void)state;
-	upstream_was_late(health, 0, 800);
-	upstream_answered(health, 0, 900, 900);
-	assert_int_equal(choose(health, 0, 900), 1);
+	upstream_was_late(health, 0);
+	assert_int_equal(choose_probe(health, 1000), 0);
+	upstream_answered(health, 0, 20);
+	assert_int_equal(choose(health, 0), 0);
+	upstream_was_late(health, 0);
+	assert_int_equal(choose_probe(health, 1001), 0);
+	upstream_health_free(health);
+}
+
+static void two_refusals_lie_with_the_name_and_three_with_the_server(void **state)
+{
+	struct upstream_health *health = two_upstreams();
+
+	(void)state;
+	upstream_refused(health, 0, 5);
+	upstream_refused(health, 0, 5);
+	assert_int_equal(choose(health, 0), 0);
+	upstream_refused(health, 0, 5);
+	assert_int_equal(choose(health, 0), 1);
+	upstream_health_free(health);
+}
+
+static void refusals_count_only_in_a_row(void **state)
+{
+	struct upstream_health *health = two_upstreams();
+
+	(void)state;
+	for (unsigned i = 0; i < 100; i++) {
+		upstream_refused(health, 0, 5);
+		upstream_refused(health, 0, 5);
+		upstream_answered(health, 0, 5);
+	}
+	assert_int_equal(choose(health, 0), 0);
+	upstream_health_free(health);
+}
+
+static void slow_upstream_is_asked_after_a_fast_one_and_probed(void **state)
+{
+	struct upstream_health *health = two_upstreams();
+
+	(void)state;
+	upstream_answered(health, 0, 1000);
+	assert_int_equal(choose(health, 0), 0); /* the other may be slower still */
+	upstream_answered(health, 1, 2);
+	assert_int_equal(choose(health, 0), 1);
+	assert_int_equal(choose_probe(health, 5000), 0);
+	assert_int_equal(choose_probe(health, 5999), -1);
+	for (unsigned i = 0; i < 10; i++)
+		upstream_answered(health, 0, 2);
+	assert_int_equal(choose(health, 0), 0);
+	upstream_health_free(health);
+}
+
+static void folding_is_remembered_for_ten_minutes(void **state)
+{
+	struct upstream_health *health = two_upstreams();
+
+	(void)state;
+	assert_false(upstream_folds_case(health, 0, 1));
+	upstream_has_folded(health, 0, 1000);
+	assert_true(upstream_folds_case(health, 0, 600999));
+	assert_false(upstream_folds_case(health, 0, 601000));
+	assert_false(upstream_folds_case(health, 1, 1001));
 	upstream_health_free(health);
 }
 
@@ -372,15 +443,31 @@ static void patience_follows_the_round_trip_within_bounds(void **state)
 	struct upstream_health *health = two_upstreams();
 
 	(void)state;
-	assert_int_equal(upstream_patience_ms(health, 0), 800);
-	upstream_answered(health, 0, 1, 0);
-	assert_int_equal(upstream_patience_ms(health, 0), 200);
-	assert_int_equal(upstream_patience_ms(health, 1), 800);
-	upstream_answered(health, 1, 100, 0);
-	assert_int_equal(upstream_patience_ms(health, 1), 300);
+	assert_int_equal(upstream_patience_ms(health, 0), 170);
+	upstream_answered(health, 0, 1);
+	assert_int_equal(upstream_patience_ms(health, 0), 170);
+	assert_int_equal(upstream_retry_patience_ms(health, 0), 45);
+	upstream_answered(health, 1, 100);
+	assert_int_equal(upstream_patience_ms(health, 1), 500);
+	assert_int_equal(upstream_retry_patience_ms(health, 1), 250);
 	for (unsigned i = 0; i < 50; i++)
-		upstream_answered(health, 1, 3000, 0);
+		upstream_answered(health, 1, 100);
+	assert_in_range(upstream_patience_ms(health, 1), 300, 310);
+	for (unsigned i = 0; i < 50; i++)
+		upstream_answered(health, 1, 3000);
 	assert_int_equal(upstream_patience_ms(health, 1), 1500);
+	upstream_health_free(health);
+}
+
+static void one_late_answer_does_not_make_the_next_loss_slow(void **state)
+{
+	struct upstream_health *health = two_upstreams();
+
+	(void)state;
+	for (unsigned i = 0; i < 20; i++)
+		upstream_answered(health, 0, 2);
+	upstream_answered(health, 0, 3000);
+	assert_true(upstream_patience_ms(health, 0) <= 200);
 	upstream_health_free(health);
 }
 
@@ -402,13 +489,19 @@ int main(void)
 		cmocka_unit_test(name_no_upstream_is_meant_for_has_no_choice),
 		cmocka_unit_test(late_upstream_is_asked_after_the_others),
 		cmocka_unit_test(upstream_all_alone_is_always_asked),
-		cmocka_unit_test(one_question_a_second_probes_a_doubted_upstream),
-		cmocka_unit_test(doubt_doubles_while_it_is_confirmed),
-		cmocka_unit_test(many_late_at_once_count_as_one),
-		cmocka_unit_test(doubt_never_lasts_longer_than_30_s),
-		cmocka_unit_test(answer_in_time_ends_the_doubt),
-		cmocka_unit_test(late_answer_does_not_end_the_doubt),
+		cmocka_unit_test(one_that_lost_a_packet_is_asked_again_before_a_dead_one),
+		cmocka_unit_test(one_not_asked_yet_comes_before_one_that_lost_a_packet),
+		cmocka_unit_test(trusted_upstream_is_not_probed),
+		cmocka_unit_test(dead_upstream_is_probed_once_a_second),
+		cmocka_unit_test(the_one_that_is_asked_is_not_probed_as_well),
+		cmocka_unit_test(upstream_of_another_domain_is_not_probed),
+		cmocka_unit_test(answer_ends_the_doubt_and_the_next_is_looked_into_at_once),
+		cmocka_unit_test(two_refusals_lie_with_the_name_and_three_with_the_server),
+		cmocka_unit_test(refusals_count_only_in_a_row),
+		cmocka_unit_test(slow_upstream_is_asked_after_a_fast_one_and_probed),
+		cmocka_unit_test(folding_is_remembered_for_ten_minutes),
 		cmocka_unit_test(patience_follows_the_round_trip_within_bounds),
+		cmocka_unit_test(one_late_answer_does_not_make_the_next_loss_slow),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
