@@ -142,6 +142,11 @@ freshness: ## the mirror: change to answer, 50,000 services, cost to Nomad; FRES
 	@$(MAKE) --no-print-directory all
 	@$(PYTHON) tests/bench/freshness.py --binary $(BUILD)/nomad-dns $(FRESHNESS)
 
+compare-forwarders: ## every way an upstream can answer, beside Debian's forwarders; COMPARE="--server unbound -v"
+	@sh tests/support/deps.sh build bench forwarders
+	@$(MAKE) --no-print-directory all
+	@CC="$(CC)" $(PYTHON) tests/bench/compare_forwarders.py --binary $(BUILD)/nomad-dns $(COMPARE)
+
 lint: ## the walls: format, warnings of both compilers, includes, lengths, banned words
 	@sh tests/support/deps.sh build test lint
 	@CC="$(CC)" CLANG="$(CLANG)" CLANG_FORMAT="$(CLANG_FORMAT)" $(PYTHON) tests/lint/walls.py -- $(ALL_CFLAGS)
@@ -193,5 +198,5 @@ clean: ## remove build/
 
 FORCE:
 .PHONY: all help debug run demo deps test unit integration asan fuzz bench lint format coverage \
-	freshness install uninstall dist clean FORCE
+	freshness compare-forwarders install uninstall dist clean FORCE
 .DELETE_ON_ERROR:
