@@ -377,8 +377,11 @@ static void on_good_status(struct call *call, struct leg *leg, const struct http
 			return;
 	}
 	if (rc == 0 && !leg->is_stale && reply->has_index && reply->index > 0 &&
-	    reply->index < call->floor_index)
-		mirror_sync_back(mirror, reply->index);
+	    reply->index < call->floor_index && call->kind != CALL_KIND_ALL) {
+		mirror->back_index =
+			reply->index; /* not from inside a call: it may be ended by it */
+		mirror_live_arm(mirror);
+	}
 	note_leader(mirror, reply->knows_leader);
 	call->index = reply->index;
 	call->was_stale = leg->is_stale;

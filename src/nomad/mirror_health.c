@@ -130,11 +130,14 @@ void mirror_health_good(struct mirror *mirror, const struct call *call)
 {
 	struct health *health = &mirror->health;
 	bool is_change = health->state != ZONE_NOMAD_OK || health->is_holding;
+	bool has_moved = mirror->address != call->address;
 
 	mirror->address = call->address;
 	take_home(mirror, call);
 	if (call == health->probe)
 		health->probe = NULL;
+	if (!is_change && has_moved)
+		mirror_live_found(mirror); /* streams and held requests move along */
 	if (!is_change)
 		return;
 	say_found(mirror, http_address_text(mirror->doors.http, call->address));

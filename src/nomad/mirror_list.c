@@ -28,8 +28,10 @@ static void commit_list(struct mirror *mirror)
 	metrics_add(mirror->doors.metrics, METRIC_NOMAD_FULL_LISTS, 1);
 	mirror_live_expire(mirror);
 	catalogue_expire(mirror->doors.catalogue);
-	if (sync->list_index < sync->index)
+	if (sync->list_index < sync->index) {
 		catalogue_rewind(mirror->doors.catalogue);
+		mirror->index = sync->list_index;
+	}
 	rc = catalogue_all_commit(listing, mirror->scope.is_all, &times, on_gone, mirror);
 	if (rc < 0) {
 		mirror_sync_again(mirror, true, "out of memory");

@@ -174,6 +174,7 @@ enum tier mirror_tier(const struct mirror *mirror);
 const char *mirror_tier_text(enum tier tier);
 bool mirror_live_knows_all(const struct mirror *mirror, const char *namespace_label);
 bool mirror_live_holds(const struct mirror *mirror, const char *namespace, uint64_t index);
+bool mirror_live_is_trying(const struct mirror *mirror);
 uint64_t mirror_live_jitter(struct mirror *mirror, uint64_t ms);
 struct zone_times mirror_live_times(const struct mirror *mirror);
 

@@ -133,6 +133,7 @@ struct mirror {
 	struct settle settle;
 	struct preload preload;
 	uv_timer_t live_timer;
+	uint64_t back_index;  /* a reply said so, and it is still to be acted on; 0: none */
 	uint64_t token_at_ms; /* when a new token is looked for */
 	bool is_large;	      /* the cluster changes so often that only the asked for is followed */
 	bool alarm_is_doubtful;

@@ -10,6 +10,7 @@
 #include "nomad/mirror_parts.h"
 
 #define OVERTAKEN_MS 50
+#define BETWEEN_MS 500 /* while the mirror is about to be live, what it says shall not be older */
 
 /* An index of 0 stands for "no readable namespace", never for a state of the table; and emptiness
  * is only believed with an index beside it. */
@@ -64,13 +65,15 @@ static struct zone_times times_of(const struct call *call, const struct http_rep
 	struct mirror *mirror = call->mirror;
 	bool is_exact = reply->has_index && reply->knows_leader && !is_stale;
 	struct zone_times times = mirror_times(mirror, is_there, !reply->knows_leader);
-	uint64_t soon_ms = clock_now_ms() + OVERTAKEN_MS;
+	uint64_t now_ms = clock_now_ms(), soon_ms = now_ms + OVERTAKEN_MS;
 
 	if (is_exact && mirror_live_holds(mirror, call->namespace, reply->index)) {
 		if (call->service && is_there)
 			mirror_watch_note(mirror, call->namespace, call->service);
 		return mirror_live_times(mirror);
 	}
+	if (mirror_live_is_trying(mirror) && now_ms + BETWEEN_MS < times.fresh_until_ms)
+		times.fresh_until_ms = times.refresh_from_ms = now_ms + BETWEEN_MS;
 	/* A change has overtaken it: it is only good for those who wait for it. */
 	if (is_exact && mirror_tier(mirror) != TIER_LOOKUP && soon_ms < times.fresh_until_ms &&
 	    mirror_scope_holds(&mirror->scope, call->namespace))

@@ -102,6 +102,16 @@ int mirror_scope_read(struct mirror *mirror, const char *body, size_t length, ch
 	return json_read_services(body, length, on_listed, on_bad, scout, why, why_capacity);
 }
 
+/* The probe asks where it may. */
+static void take_home(struct mirror *mirror)
+{
+	const char *namespace = mirror->scope.names[0];
+	size_t length = strlen(namespace);
+
+	if (length < sizeof(mirror->home))
+		memcpy(mirror->home, namespace, length + 1);
+}
+
 static void on_scouted(struct call *call, enum call_result result)
 {
 	struct mirror *mirror = call->mirror;
@@ -111,8 +121,7 @@ static void on_scouted(struct call *call, enum call_result result)
 	scout->has_looked = result == CALL_GOOD || result == CALL_DENIED;
 	if (result == CALL_GOOD && scout->found.count > 0) {
 		mirror->scope = scout->found;
-		if (strlen(mirror->scope.names[0]) < sizeof(mirror->home))
-			snprintf(mirror->home, sizeof(mirror->home), "%s", mirror->scope.names[0]);
+		take_home(mirror);
 		mirror_alarm_start(mirror);
 		/* Streams only for all of them, or what is known would have holes nobody sees. */
 		if (mirror->ceiling <= CONFIG_MIRROR_STREAM && !scout->is_too_many)

@@ -323,6 +323,7 @@ void mirror_sync_back(struct mirror *mirror, uint64_t index)
 			 (unsigned long long)index);
 		sync->quick_lists = 1;
 	}
+	mirror->back_index = 0;
 	catalogue_rewind(mirror->doors.catalogue);
 	mirror_live_expire(mirror);
 	mirror->index = index;

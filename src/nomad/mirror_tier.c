@@ -14,6 +14,7 @@
 
 #define SETTLED_MS 6000 /* a tier that has lasted that long is worth a line */
 #define TOKEN_LOOK_MS 2000
+#define TRIES_MAX 3 /* for some seconds */
 #define JITTER_PERCENT 20
 
 enum tier mirror_tier(const struct mirror *mirror)
@@ -66,6 +67,16 @@ struct zone_times mirror_live_times(const struct mirror *mirror)
 
 	times.refresh_from_ms = times.fresh_until_ms = ZONE_LIVE;
 	return times;
+}
+
+/* Whether there will soon be a better tier than this one. */
+bool mirror_live_is_trying(const struct mirror *mirror)
+{
+	const struct alarm *alarm = &mirror->alarm;
+
+	return mirror_tier(mirror) == TIER_LOOKUP &&
+	       (alarm->state == ALARM_ASKING ||
+		(alarm->state == ALARM_WAITING && alarm->step <= TRIES_MAX));
 }
 
 uint64_t mirror_live_jitter(struct mirror *mirror, uint64_t ms)
@@ -198,6 +209,8 @@ uint64_t mirror_live_tick(struct mirror *mirror, uint64_t now_ms)
 
 	if (mirror->is_closing || mirror->ceiling == CONFIG_MIRROR_LOOKUP)
 		return UINT64_MAX;
+	if (mirror->back_index)
+		mirror_sync_back(mirror, mirror->back_index);
 	next_ms = earlier(next_ms, mirror_alarm_tick(mirror, now_ms));
 	next_ms = earlier(next_ms, mirror_sync_tick(mirror, now_ms));
 	next_ms = earlier(next_ms, mirror_watch_tick(mirror, now_ms));

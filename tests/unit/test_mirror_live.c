@@ -325,6 +325,23 @@ static void index_that_went_back_makes_everything_old(void **state)
 	assert_non_null(find_request(ALARM "&index=5&wait=60s"));
 }
 
+static void reply_of_the_list_under_way_may_show_that_the_index_went_back(void **state)
+{
+	(void)state;
+	open_live();
+	line(STREAM, EVENT(11, "ServiceRegistration", "b", "192.0.2.2"));
+	advance(1000); /* the audit of a burst */
+	answer(PROBE, "[]", 5);
+	advance(0);
+	assert_int_equal(mirror_tier(mirror), TIER_WATCH);
+	now_ms += 1000;
+	advance(0);
+	line(STREAM, "{}");
+	answer(LIST_ALL, LIST_WEB, 5);
+	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+	assert_false(is_live("web.default") && zone_live_end(&fake_zone, 0) == ZONE_LIVE);
+}
+
 static void ceiling_of_lookup_asks_for_no_more(void **state)
 {
 	(void)state;
@@ -395,6 +412,7 @@ int main(void)
 		TEST(broken_alarm_leaves_the_lookup_tier),
 		TEST(alarm_that_answers_at_once_for_ever_is_asked_ever_more_rarely),
 		TEST(index_that_went_back_makes_everything_old),
+		TEST(reply_of_the_list_under_way_may_show_that_the_index_went_back),
 		TEST(ceiling_of_lookup_asks_for_no_more),
 		TEST(ceiling_of_watch_opens_no_stream),
 		TEST(small_catalogue_is_loaded_ahead),
