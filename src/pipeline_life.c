@@ -7,9 +7,9 @@
 #include "nomad/hosts.h"
 #include "query/rebind.h"
 
-#define TICK_MS 50	 /* how exactly deadlines are kept */
-#define WAKE_AT_ONCE 64	 /* answers of one word in a burst; the next ones a millisecond later */
-#define WAITING_MAX 8192 /* queries of one worker that wait for something */
+#define TICK_MS 50	  /* how exactly deadlines are kept */
+#define WAKE_AT_ONCE 64	  /* answers of one word in a burst; the next ones a millisecond later */
+#define WAITING_MAX 16384 /* queries of one worker that wait for something */
 
 /* ---- news from outside ---- */
 

@@ -14,9 +14,14 @@
 #include "forward/exchange.h"
 
 #define EXCHANGES_MAX 4096
+#define EXCHANGES_A_CLIENT 256
+#define QUEUED_MAX 8192	     /* questions that wait for one of those */
+#define CLIENTS 1024	     /* places; by chance a few share one */
 #define BUCKETS 1024	     /* powers of two */
 #define FAILURES 1024	     /* 16 KiB a worker; a collision only forgets */
 #define FAILURE_KEPT_MS 1000 /* RFC 9520 §3.2: at least a second, lest retries pile up */
+#define FAILURE_KEPT_MAX_MS 30000
+#define FAILURE_KNOWN_MS 60000 /* after that the next failure is the first again */
 #define KEY_MAX (DNS_NAME_MAX + 5)
 
 /* The upstreams of one configuration and what was seen of them: lives until the last exchange that
@@ -27,21 +32,36 @@ struct era {
 	unsigned users;
 };
 
+/* Those of one address, so that nobody who asks for thousands of names keeps the others waiting. */
+struct client {
+	struct list queued; /* works that wait for one of theirs to end */
+	struct list by_turn;
+	unsigned running;
+};
+
 struct work { /* one exchange and who waits for it */
 	struct forward_stage *stage;
 	struct work *next; /* in its bucket, while it can be joined */
 	struct list by_stage;
-	struct list waiting; /* struct query, by_cause */
+	struct list waiting;   /* struct query, by_cause */
+	struct client *client; /* of who asked first */
+	struct list by_client; /* queued */
 	struct era *era;
-	uint64_t hash;
+	uint64_t hash, deadline_ms, began_ms;
 	bool is_joinable;
 	struct question question;
+	struct exchange *exchange; /* NULL: not begun */
+};
+
+struct running { /* an exchange and whose it is */
+	struct work *work;
 	struct exchange exchange;
 };
 
 struct failure {
 	uint64_t hash; /* of the whole question, keyed */
 	uint64_t until_ms;
+	uint64_t kept_ms;
 };
 
 struct forward_stage {
@@ -55,6 +75,10 @@ struct forward_stage {
 	struct work *bucket[BUCKETS];
 	struct list works;
 	unsigned work_count;
+	unsigned running_count; /* of works: those that have an exchange */
+	struct client client[CLIENTS];
+	struct list hungry;	/* clients with works queued, by_turn */
+	uint64_t last_reply_ms; /* from any upstream */
 	struct failure failure[FAILURES];
 	uv_idle_t anchor; /* never started: so that closing always goes through the loop */
 	bool is_closing, is_anchor_closed;
@@ -68,6 +92,7 @@ static void on_exchange_closed(struct exchange *exchange);
 static bool is_ours(const void *arg, const uint8_t *name, size_t length);
 
 static void free_if_closed(struct forward_stage *stage);
+static void drop_queued(struct forward_stage *stage);
 
 static struct era *era_new(struct forward_stage *stage, struct upstream_list *list)
 {
@@ -170,10 +195,28 @@ static bool has_failed_lately(const struct forward_stage *stage, uint64_t hash, 
 	return failure->hash == hash && now_ms < failure->until_ms;
 }
 
-static void remember_failure(struct forward_stage *stage, uint64_t hash)
+/* Twice as long each time, as long as others are answered: when nobody is, the fault lies with the
+ * network, and the name must not wait for it longer than the network does. */
+static void remember_failure(struct forward_stage *stage, const struct work *work, uint64_t now_ms)
 {
-	stage->failure[hash % FAILURES] =
-		(struct failure){ .hash = hash, .until_ms = clock_now_ms() + FAILURE_KEPT_MS };
+	struct failure *failure = &stage->failure[work->hash % FAILURES];
+	uint64_t kept_ms = FAILURE_KEPT_MS;
+
+	if (failure->hash == work->hash && now_ms < failure->until_ms + FAILURE_KNOWN_MS &&
+	    stage->last_reply_ms >= work->began_ms)
+		kept_ms = failure->kept_ms * 2 < FAILURE_KEPT_MAX_MS ? failure->kept_ms * 2
+								     : FAILURE_KEPT_MAX_MS;
+	*failure = (struct failure){ .hash = work->hash,
+				     .until_ms = now_ms + kept_ms,
+				     .kept_ms = kept_ms };
+}
+
+static void forget_failure(struct forward_stage *stage, uint64_t hash)
+{
+	struct failure *failure = &stage->failure[hash % FAILURES];
+
+	if (failure->hash == hash)
+		*failure = (struct failure){ 0 };
 }
 
 struct forward_stage *forward_stage_open(const struct forward_doors *doors,
@@ -192,6 +235,11 @@ struct forward_stage *forward_stage_open(const struct forward_doors *doors,
 							 .is_ours_arg = stage };
 	hash_random(&stage->secret, sizeof(stage->secret));
 	list_init(&stage->works);
+	list_init(&stage->hungry);
+	for (unsigned i = 0; i < CLIENTS; i++) {
+		list_init(&stage->client[i].queued);
+		list_init(&stage->client[i].by_turn);
+	}
 	uv_idle_init(doors->loop, &stage->anchor);
 	stage->anchor.data = stage;
 	forward_stage_configure(stage, config);
@@ -245,13 +293,14 @@ void forward_stage_close(struct forward_stage *stage, void (*closed)(void *), vo
 	stage->is_closing = true;
 	stage->closed = closed;
 	stage->closed_arg = arg;
+	drop_queued(stage);
 	list_for_each (node, &stage->works) {
 		struct work *work = list_entry(node, struct work, by_stage);
 
 		while (list_pop(&work->waiting))
 			;
 		hide_work(work);
-		exchange_abort(&work->exchange);
+		exchange_abort(work->exchange);
 	}
 	era_drop(stage, stage->era);
 	stage->era = NULL;
@@ -297,7 +346,7 @@ enum verdict forward_stage_ask(struct forward_stage *stage, struct query *query,
 	}
 	if (has_failed_lately(stage, hash_question(stage, question), now_ms)) {
 		answer_fail(out, METRIC_STAGE_FORWARD, DNS_EDE_CACHED_ERROR,
-			    "failed upstream within the last second");
+			    "failed upstream a moment ago");
 		return VERDICT_FAILED;
 	}
 	return VERDICT_PENDING;
@@ -308,6 +357,110 @@ static enum verdict refuse_work(struct forward_stage *stage, struct answer *out)
 	metrics_add(stage->doors.metrics, METRIC_QUERIES_OVER_LIMIT, 1);
 	answer_fail(out, METRIC_STAGE_FORWARD, DNS_EDE_OTHER, "too many questions under way");
 	return VERDICT_FAILED;
+}
+
+static struct client *find_client(struct forward_stage *stage, const struct addr *peer)
+{
+	uint64_t hash = hash_bytes(&stage->secret, peer->bytes, sizeof(peer->bytes));
+
+	return &stage->client[hash % CLIENTS];
+}
+
+static bool has_room(const struct forward_stage *stage, const struct client *client)
+{
+	return stage->running_count < EXCHANGES_MAX && client->running < EXCHANGES_A_CLIENT;
+}
+
+/* False: out of memory. */
+static bool start_work(struct forward_stage *stage, struct work *work, uint64_t now_ms)
+{
+	struct running *running = calloc(1, sizeof(*running));
+
+	if (!running)
+		return false;
+	running->work = work;
+	work->exchange = &running->exchange;
+	work->began_ms = now_ms;
+	work->era = stage->era;
+	work->era->users++;
+	work->client->running++;
+	stage->running_count++;
+	exchange_start(work->exchange, &stage->exchange_doors, &work->question, work->era->health,
+		       work->era->pool, work->deadline_ms, now_ms);
+	return true;
+}
+
+static void queue_work(struct forward_stage *stage, struct work *work)
+{
+	struct client *client = work->client;
+
+	if (list_is_empty(&client->queued))
+		list_append(&stage->hungry, &client->by_turn);
+	list_append(&client->queued, &work->by_client);
+}
+
+static void drop_work(struct work *work)
+{
+	hide_work(work);
+	list_remove(&work->by_stage);
+	work->stage->work_count--;
+	free(work);
+}
+
+static struct work *pop_queued(struct client *client)
+{
+	struct list *node = list_pop(&client->queued);
+
+	if (list_is_empty(&client->queued))
+		list_remove(&client->by_turn);
+	return node ? list_entry(node, struct work, by_client) : NULL;
+}
+
+/* Begins the client's next question that somebody still waits for. Whether one was begun. */
+static bool serve_client(struct forward_stage *stage, struct client *client, uint64_t now_ms)
+{
+	struct work *work;
+
+	while ((work = pop_queued(client))) {
+		if (!list_is_empty(&work->waiting) && now_ms < work->deadline_ms &&
+		    start_work(stage, work, now_ms))
+			return true;
+		/* Who waits for it has a deadline of his own. */
+		while (list_pop(&work->waiting))
+			;
+		drop_work(work);
+	}
+	return false;
+}
+
+/* There is room: whoever has waited longest for his turn gets it. */
+static void serve_queue(struct forward_stage *stage, uint64_t now_ms)
+{
+	list_for_each_safe (node, &stage->hungry) {
+		struct client *client = list_entry(node, struct client, by_turn);
+
+		if (!has_room(stage, client) || !serve_client(stage, client, now_ms))
+			continue;
+		if (!list_is_empty(&client->queued)) {
+			list_remove(&client->by_turn);
+			list_append(&stage->hungry, &client->by_turn);
+		}
+		return;
+	}
+}
+
+/* The stage closes: what has not begun never will. */
+static void drop_queued(struct forward_stage *stage)
+{
+	for (unsigned i = 0; i < CLIENTS; i++) {
+		struct work *work;
+
+		while ((work = pop_queued(&stage->client[i]))) {
+			while (list_pop(&work->waiting))
+				;
+			drop_work(work);
+		}
+	}
 }
 
 enum verdict forward_stage_wait(struct forward_stage *stage, struct query *query, uint64_t now_ms,
@@ -321,37 +474,48 @@ enum verdict forward_stage_wait(struct forward_stage *stage, struct query *query
 		metrics_add(stage->doors.metrics, METRIC_UPSTREAM_COALESCED, 1);
 		return VERDICT_PENDING;
 	}
-	if (!stage->era || stage->is_closing || stage->work_count >= EXCHANGES_MAX)
+	if (!stage->era || stage->is_closing ||
+	    stage->work_count - stage->running_count >= QUEUED_MAX)
 		return refuse_work(stage, out);
 	work = calloc(1, sizeof(*work));
 	if (!work)
 		return refuse_work(stage, out);
 	work->stage = stage;
 	work->hash = hash;
+	work->deadline_ms = query->deadline_ms;
 	work->question = query->question;
-	work->era = stage->era;
-	work->era->users++;
+	work->client = find_client(stage, &query->client.peer);
+	list_init(&work->by_client);
 	list_init(&work->waiting);
-	list_append(&work->waiting, &query->by_cause);
+	if (!has_room(stage, work->client)) {
+		queue_work(stage, work);
+	} else if (!start_work(stage, work, now_ms)) {
+		free(work);
+		return refuse_work(stage, out);
+	}
 	add_work(stage, work);
-	exchange_start(&work->exchange, &stage->exchange_doors, &work->question, work->era->health,
-		       work->era->pool, query->deadline_ms, now_ms);
+	list_append(&work->waiting, &query->by_cause);
 	return VERDICT_PENDING;
 }
 
 static void on_exchange_done(struct exchange *exchange, struct reply *reply, uint16_t ede,
 			     const char *ede_text)
 {
-	struct work *work = list_entry(exchange, struct work, exchange);
+	struct work *work = list_entry(exchange, struct running, exchange)->work;
 	const struct forward_doors *doors = &work->stage->doors;
+	uint64_t now_ms = clock_now_ms();
 	struct list *node;
 
 	/* Whoever asks the same from within the callbacks begins anew. */
 	hide_work(work);
 	if (!reply)
 		metrics_add(doors->metrics, METRIC_UPSTREAM_FAILED, 1);
+	if (reply)
+		work->stage->last_reply_ms = now_ms;
 	if (!reply || reply->image->rcode == DNS_SERVFAIL)
-		remember_failure(work->stage, work->hash);
+		remember_failure(work->stage, work, now_ms);
+	else
+		forget_failure(work->stage, work->hash);
 	doors->on_reply(doors->arg, &work->question, reply);
 	while ((node = list_pop(&work->waiting))) {
 		struct query *query = list_entry(node, struct query, by_cause);
@@ -366,13 +530,17 @@ static void on_exchange_done(struct exchange *exchange, struct reply *reply, uin
 
 static void on_exchange_closed(struct exchange *exchange)
 {
-	struct work *work = list_entry(exchange, struct work, exchange);
+	struct running *running = list_entry(exchange, struct running, exchange);
+	struct work *work = running->work;
 	struct forward_stage *stage = work->stage;
 
-	list_remove(&work->by_stage);
-	stage->work_count--;
+	work->client->running--;
+	stage->running_count--;
 	era_drop(stage, work->era);
-	free(work);
+	drop_work(work);
+	free(running);
 	if (stage->is_closing)
 		free_if_closed(stage);
+	else
+		serve_queue(stage, clock_now_ms());
 }

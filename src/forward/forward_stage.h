@@ -47,8 +47,8 @@ void forward_stage_configure(struct forward_stage *stage, const struct config *c
 void forward_stage_set_upstreams(struct forward_stage *stage, struct upstream_list *list);
 
 /* ANSWERED with REFUSED (`forward=none`), FAILED when there is no upstream or the same question has
- * failed within the last second (RFC 9520 §3.2), else PENDING: call forward_stage_wait with the
- * parked query. */
+ * failed a moment ago (RFC 9520 §3.2: 1 s, doubling to 30 s), else PENDING: call forward_stage_wait
+ * with the parked query. */
 enum verdict forward_stage_ask(struct forward_stage *stage, struct query *query, uint64_t now_ms,
 			       struct answer *out);
 

@@ -26,7 +26,7 @@
 
 #define PACKET_MAX 1500
 #define SEEN_MAX 64
-#define QUERIES_MAX 64
+#define QUERIES_MAX 600
 #define PLENTY_MS 20000 /* a deadline that no test waits for */
 
 /* ---- the upstream ---- */
@@ -983,6 +983,172 @@ static void failure_is_remembered_for_a_moment(void **state)
 	fake_close(&first);
 }
 
+/* Fails it at `now_ms`, whatever the real time is; returns for how long it is remembered. */
+static uint64_t find_kept_ms(unsigned index, const char *text)
+{
+	struct answer answer;
+	uint64_t now_ms = clock_now_ms(), kept_ms = 0;
+
+	prepare(index, text, PLENTY_MS);
+	while (forward_stage_ask(stage, &queries[index], now_ms + kept_ms, &answer) ==
+	       VERDICT_FAILED)
+		kept_ms += 50;
+	return kept_ms;
+}
+
+static void name_that_fails_again_is_remembered_longer(void **state)
+{
+	struct answer answer;
+	uint64_t first_ms;
+
+	(void)state;
+	fake_open(&first, "s", NULL);
+	set_upstreams(&first.addr, 1);
+	ask(0, "www.example", PLENTY_MS);
+	run_until_ends(1);
+	first_ms = find_kept_ms(1, "www.example");
+	assert_in_range(first_ms, 950, 1050);
+	prepare(2, "www.example", PLENTY_MS);
+	forward_stage_wait(stage, &queries[2], clock_now_ms(), &answer);
+	run_until_ends(2);
+	assert_in_range(find_kept_ms(3, "www.example"), 1900, 2050);
+	for (unsigned i = 4; i < 14; i++) {
+		prepare(i, "www.example", PLENTY_MS);
+		forward_stage_wait(stage, &queries[i], clock_now_ms(), &answer);
+		run_until_ends(i - 1);
+	}
+	assert_in_range(find_kept_ms(20, "www.example"), 29900, 30050);
+	fake_close(&first);
+}
+
+static void outage_does_not_add_to_a_names_failures(void **state)
+{
+	struct addr dead = dead_address();
+	struct answer answer;
+
+	(void)state;
+	set_upstreams(&dead, 1);
+	for (unsigned i = 0; i < 3; i++) {
+		prepare(i, "www.example", PLENTY_MS);
+		forward_stage_wait(stage, &queries[i], clock_now_ms(), &answer);
+		run_until_ends(i + 1);
+	}
+	assert_in_range(find_kept_ms(4, "www.example"), 950, 1050);
+}
+
+static void answer_ends_the_memory_of_failures(void **state)
+{
+	struct answer answer;
+
+	(void)state;
+	fake_open(&first, "sas", NULL);
+	set_upstreams(&first.addr, 1);
+	for (unsigned i = 0; i < 3; i++) {
+		prepare(i, "www.example", PLENTY_MS);
+		forward_stage_wait(stage, &queries[i], clock_now_ms(), &answer);
+		run_until_ends(i + 1);
+	}
+	assert_in_range(find_kept_ms(4, "www.example"), 950, 1050);
+	fake_close(&first);
+}
+
+static void ask_many(unsigned from, unsigned to, uint8_t client)
+{
+	char text[32];
+
+	for (unsigned i = from; i < to; i++) {
+		snprintf(text, sizeof(text), "n%u.example", i);
+		prepare(i, text, PLENTY_MS);
+		queries[i].client.peer.bytes[3] = client;
+		wait_for(&queries[i]);
+	}
+}
+
+static void one_client_has_256_exchanges_and_the_others_wait(void **state)
+{
+	(void)state;
+	fake_open(&first, "-", NULL);
+	set_upstreams(&first.addr, 1);
+	ask_many(0, 300, 1);
+	assert_int_equal(counted(METRIC_UPSTREAM_QUERIES_UDP), 256);
+	ask_many(300, 310, 2); /* somebody else does not */
+	assert_int_equal(counted(METRIC_UPSTREAM_QUERIES_UDP), 266);
+	ask(310, "n0.example", PLENTY_MS); /* nor who asks what is under way, or waits */
+	ask(311, "n299.example", PLENTY_MS);
+	assert_int_equal(counted(METRIC_UPSTREAM_COALESCED), 2);
+	fake_close(&first);
+}
+
+static void those_that_waited_for_a_place_are_answered(void **state)
+{
+	(void)state;
+	fake_open(&first, "a", NULL);
+	set_upstreams(&first.addr, 1);
+	ask_many(0, 600, 1);
+	run_until_ends(600);
+	assert_int_equal(got.waiters, 600);
+	assert_int_equal(counted(METRIC_QUERIES_OVER_LIMIT), 0);
+	fake_close(&first);
+}
+
+static void those_that_nobody_waits_for_any_more_are_not_asked(void **state)
+{
+	(void)state;
+	fake_open(&first, "a", NULL);
+	set_upstreams(&first.addr, 1);
+	ask_many(0, 400, 1);
+	for (unsigned i = 300; i < 390; i++)
+		list_remove(&queries[i].by_cause);
+	run_until_ends(310);
+	for (unsigned i = 0; i < 10; i++)
+		uv_run(&loop, UV_RUN_NOWAIT);
+	assert_int_equal(got.ends, 310);
+	assert_int_equal(got.waiters, 310);
+	fake_close(&first);
+}
+
+static void upstreams_swapped_under_way_lose_nobody(void **state)
+{
+	(void)state;
+	fake_open(&first, "a", NULL);
+	fake_open(&second, "a", NULL);
+	set_upstreams(&first.addr, 1);
+	ask_many(0, 300, 1);
+	set_upstreams(&second.addr, 1);
+	ask_many(300, 600, 1);
+	run_until_ends(600);
+	assert_int_equal(got.waiters, 600);
+	assert_int_equal(got.failures, 0);
+	close_two();
+}
+
+static void two_hundred_questions_leave_from_as_many_ports(void **state)
+{
+	static bool port_seen[65536], id_seen[65536];
+	unsigned ports = 0, ids = 0;
+
+	(void)state;
+	memset(port_seen, 0, sizeof(port_seen));
+	memset(id_seen, 0, sizeof(id_seen));
+	fake_open(&first, "a", NULL);
+	set_upstreams(&first.addr, 1);
+	for (unsigned i = 0; i < 200; i++) {
+		const struct seen *seen = &first.seen[i % SEEN_MAX];
+		unsigned port, id;
+
+		ask_many(i, i + 1, 1);
+		run_until_ends(i + 1);
+		port = ntohs(seen->from.sin_port);
+		id = load_be16(seen->packet);
+		ports += !port_seen[port];
+		ids += !id_seen[id];
+		port_seen[port] = id_seen[id] = true;
+	}
+	assert_true(ports >= 195);
+	assert_true(ids >= 195);
+	fake_close(&first);
+}
+
 static void without_upstreams_a_question_fails(void **state)
 {
 	struct answer answer;
@@ -1103,6 +1269,14 @@ int main(void)
 		loop_test(truncated_everywhere_without_tcp_fails),
 		loop_test(query_that_vanished_is_not_called_and_the_reply_is_kept),
 		loop_test(failure_is_remembered_for_a_moment),
+		loop_test(name_that_fails_again_is_remembered_longer),
+		loop_test(outage_does_not_add_to_a_names_failures),
+		loop_test(answer_ends_the_memory_of_failures),
+		loop_test(one_client_has_256_exchanges_and_the_others_wait),
+		loop_test(those_that_waited_for_a_place_are_answered),
+		loop_test(those_that_nobody_waits_for_any_more_are_not_asked),
+		loop_test(upstreams_swapped_under_way_lose_nobody),
+		loop_test(two_hundred_questions_leave_from_as_many_ports),
 		loop_test(without_upstreams_a_question_fails),
 		loop_test(forward_none_refuses),
 		loop_test(exchange_ends_with_the_upstreams_it_began_with),
