@@ -8,6 +8,7 @@
 #include "dns/question.h"
 #include "dns/reply.h"
 #include "fuzz/fuzz.h"
+#include "query/rebind.h"
 
 static void check_image(const struct image *image)
 {
@@ -90,6 +91,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (reply_parse(data, size, &expect, &reply) == REPLY_OK) {
 		check_image(reply.image);
+		(void)rebind_has_private(reply.image); /* looks into RDATA */
 		check_way_out(&expect, reply.image);
 		free(reply.image);
 	}

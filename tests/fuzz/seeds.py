@@ -170,6 +170,7 @@ def admin_requests():
     yield b"GET /v1/services?name=web&x=%20 HTTP/1.1\r\nhost: localhost\r\n\r\n"
     yield b"GET http://127.0.0.1:9153/health HTTP/1.1\r\nHost: x\r\n\r\n"
     yield b"GET / HTTP/1.0\n\n"
+    yield b"POST /v1/flush?name=www.example%2Eorg HTTP/1.1\r\nHost: localhost\r\nOrigin: null\r\n\r\n"
     yield b"OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n"
     yield b"POST /health HTTP/1.1\r\nHost: [::1]:9153\r\nContent-Length: 5\r\n\r\nhello"
     yield b"GET /ready HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"
