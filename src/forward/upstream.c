@@ -18,6 +18,7 @@
 #define PROBE_EVERY_MS 1000
 #define SETBACKS_MAX 8	       /* more say nothing new */
 #define REFUSALS_OF_ONE_NAME 2 /* in a row; one more and it is the server */
+#define IN_CLEAR_RANK 1000     /* beyond all other ranks */
 #define SLOW_MS 150	       /* behind twice the fastest */
 #define FOLDING_KEPT_MS 600000 /* then it is asked in mixed case again */
 #define OUTLIER_FLOOR_MS 100
@@ -318,6 +319,9 @@ int upstream_choose(const struct upstream_health *health, const uint8_t *folded,
 	for (size_t i = 0; i < list->count && i < UPSTREAM_MAX; i++) {
 		unsigned its_rank = rank(&health->seen[i], asked >> i & 1, fastest_ms);
 
+		/* Whoever lists TLS wants it: in clear is for when that was tried in vain. */
+		if (!list->upstream[i].is_tls)
+			its_rank += IN_CLEAR_RANK;
 		if ((excluded >> i & 1) ||
 		    !is_meant_for(&list->upstream[i], domain_length, folded, length))
 			continue;
@@ -340,6 +344,7 @@ int upstream_choose_probe(struct upstream_health *health, const uint8_t *folded,
 		struct seen *seen = &health->seen[i];
 
 		if ((int)i == chosen || now_ms < seen->probe_due_ms ||
+		    (chosen >= 0 && list->upstream[chosen].is_tls && !list->upstream[i].is_tls) ||
 		    (seen->setbacks == 0 && !is_slow(seen, fastest_ms)) ||
 		    !is_meant_for(&list->upstream[i], domain_length, folded, length))
 			continue;

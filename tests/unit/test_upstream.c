@@ -423,6 +423,74 @@ static void slow_upstream_is_asked_after_a_fast_one_and_probed(void **state)
 	upstream_health_free(health);
 }
 
+/* ---- over TLS ---- */
+
+static struct config_forward over_tls(const char *text, const char *name)
+{
+	struct config_forward forward = to(text, NULL);
+
+	forward.is_tls = true;
+	strncpy(forward.tls_name, name, sizeof(forward.tls_name) - 1);
+	return forward;
+}
+
+static void in_clear_is_asked_only_after_tls(void **state)
+{
+	struct config_forward forward[] = { to("192.0.2.1", NULL), over_tls("192.0.2.2", "") };
+	struct upstream_health *health = health_of(forward, 2);
+
+	(void)state;
+	upstream_answered(health, 0, 1);
+	upstream_answered(health, 1, 1400);
+	for (unsigned i = 0; i < 20; i++)
+		upstream_was_late(health, 1);
+	assert_int_equal(choose(health, 0), 1);
+	assert_int_equal(choose(health, 1 << 1), 0);
+	upstream_health_free(health);
+}
+
+static void in_clear_is_not_probed_beside_tls(void **state)
+{
+	struct config_forward forward[] = { to("192.0.2.1", NULL), over_tls("192.0.2.2", "") };
+	struct upstream_health *health = health_of(forward, 2);
+
+	(void)state;
+	upstream_failed(health, 0);
+	assert_int_equal(choose_probe(health, 60000), -1);
+	upstream_health_free(health);
+}
+
+static void lists_differ_in_tls_and_its_name(void **state)
+{
+	struct config_forward clear = to("192.0.2.1", NULL);
+	struct config_forward unnamed = over_tls("192.0.2.1", "");
+	struct config_forward named = over_tls("192.0.2.1", "dns.example");
+	struct upstream_list *list[] = { list_of(&clear, 1), list_of(&unnamed, 1),
+					 list_of(&named, 1) };
+
+	(void)state;
+	for (unsigned i = 0; i < 9; i++)
+		assert_int_equal(upstream_list_same(list[i / 3], list[i % 3]), i / 3 == i % 3);
+	for (unsigned i = 0; i < 3; i++)
+		upstream_list_drop(list[i]);
+}
+
+static void mixed_list_is_reported_for_the_same_names_only(void **state)
+{
+	struct config_forward forward[] = { over_tls("192.0.2.2", "dns.example"),
+					    to("192.0.2.1", "consul"), to("192.0.2.3", NULL) };
+	struct config config = { .forward = forward, .forward_count = 2 };
+	char report[512];
+
+	(void)state;
+	upstream_list_drop(upstream_list_new(&config, report, sizeof(report)));
+	assert_string_equal(report, "");
+	config.forward_count = 3;
+	upstream_list_drop(upstream_list_new(&config, report, sizeof(report)));
+	assert_non_null(strstr(report, "tls://192.0.2.2:53#dns.example"));
+	assert_non_null(strstr(report, "192.0.2.3:53 in clear"));
+}
+
 static void folding_is_remembered_for_ten_minutes(void **state)
 {
 	struct upstream_health *health = two_upstreams();
@@ -499,6 +567,10 @@ int main(void)
 		cmocka_unit_test(two_refusals_lie_with_the_name_and_three_with_the_server),
 		cmocka_unit_test(refusals_count_only_in_a_row),
 		cmocka_unit_test(slow_upstream_is_asked_after_a_fast_one_and_probed),
+		cmocka_unit_test(in_clear_is_asked_only_after_tls),
+		cmocka_unit_test(in_clear_is_not_probed_beside_tls),
+		cmocka_unit_test(lists_differ_in_tls_and_its_name),
+		cmocka_unit_test(mixed_list_is_reported_for_the_same_names_only),
 		cmocka_unit_test(folding_is_remembered_for_ten_minutes),
 		cmocka_unit_test(patience_follows_the_round_trip_within_bounds),
 		cmocka_unit_test(one_late_answer_does_not_make_the_next_loss_slow),
