@@ -221,6 +221,7 @@ void mirror_describe(const struct mirror *mirror, char *out, size_t capacity)
 	const struct health *health = &mirror->health;
 	const char *address = http_address_text(mirror->doors.http, mirror->address);
 	const char *tier = mirror_tier_text(mirror_tier(mirror));
+	const char *why = mirror_live_why(mirror);
 	char duration[32];
 
 	str_format_duration_ms((clock_now_ms() - health->since_ms) / 1000 * 1000, duration,
@@ -235,8 +236,9 @@ void mirror_describe(const struct mirror *mirror, char *out, size_t capacity)
 			snprintf(out, capacity, "%s, but %s does not answer like Nomad: %s", tier,
 				 address, health->reason);
 		else
-			snprintf(out, capacity, "%s, Nomad at %s%s", tier, address,
-				 mirror->is_leaderless ? ", which knows no leader" : "");
+			snprintf(out, capacity, "%s, Nomad at %s%s%s%s%s", tier, address,
+				 mirror->is_leaderless ? ", which knows no leader" : "",
+				 why[0] ? " (no event stream: " : "", why, why[0] ? ")" : "");
 		break;
 	case ZONE_NOMAD_LOST:
 		snprintf(out, capacity, "%s for %s: %s",

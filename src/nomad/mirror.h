@@ -1,8 +1,11 @@
 /*
  * Keeps the catalogue true: decides what to ask Nomad, when, and what an answer or its absence
- * means. Tier "lookup": GET on demand, one request for any number of askers, kept for `ttl`,
- * refreshed before expiry while asked for; unknown names are judged by one list per namespace and
- * `negative-ttl`. Knows when Nomad is lost, denied, found again. Main thread.
+ * means. Tier "stream": all names are listed, and the event stream keeps them true. Tier "watch": a
+ * held request wakes on any change, and what is asked for is fetched again. Tier "lookup": GET on
+ * demand, one request for any number of askers, kept for `ttl`, refreshed before expiry while asked
+ * for; unknown names are judged by one list per namespace and `negative-ttl`. It takes the best
+ * that Nomad permits, up to `mirror`, and moves by itself. Knows when Nomad is lost, denied, found
+ * again. Main thread.
  */
 #pragma once
 
@@ -43,5 +46,5 @@ void mirror_need(struct mirror *mirror, const struct need *need);
 /* One good word from Nomad was heard since start. */
 bool mirror_is_ready(const struct mirror *mirror);
 
-/* For /ready and logs: "lookup, Nomad at http://127.0.0.1:4646" or what is wrong with it. */
+/* For /ready and logs: "stream, Nomad at http://127.0.0.1:4646" or what is wrong with it. */
 void mirror_describe(const struct mirror *mirror, char *out, size_t capacity);

@@ -172,6 +172,7 @@ void mirror_live_settle(struct mirror *mirror); /* after anything that may have 
 void mirror_live_expire(struct mirror *mirror); /* anything may have changed */
 enum tier mirror_tier(const struct mirror *mirror);
 const char *mirror_tier_text(enum tier tier);
+const char *mirror_live_why(const struct mirror *mirror);
 bool mirror_live_knows_all(const struct mirror *mirror, const char *namespace_label);
 bool mirror_live_holds(const struct mirror *mirror, const char *namespace, uint64_t index);
 bool mirror_live_is_trying(const struct mirror *mirror);

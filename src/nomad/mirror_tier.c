@@ -153,6 +153,16 @@ static bool is_settled(const struct mirror *mirror, uint64_t now_ms)
 	return !is_trying || now_ms >= mirror->tier_ms + SETTLED_MS;
 }
 
+/* Why there is no stream, for the operator; "": there is one, or none is wanted. */
+const char *mirror_live_why(const struct mirror *mirror)
+{
+	if (mirror->is_large)
+		return "the cluster changes too often";
+	return mirror_tier(mirror) != TIER_STREAM && mirror->ceiling <= CONFIG_MIRROR_STREAM
+		       ? mirror->sync.why
+		       : "";
+}
+
 static void say_tier(struct mirror *mirror)
 {
 	static const char *const means[] = {
@@ -161,9 +171,7 @@ static void say_tier(struct mirror *mirror)
 		[TIER_STREAM] = "Nomad tells every change",
 	};
 	enum tier tier = mirror->tier;
-	const char *why = tier != TIER_STREAM && mirror->ceiling <= CONFIG_MIRROR_STREAM
-				  ? mirror->sync.why
-				  : "";
+	const char *why = mirror_live_why(mirror);
 
 	mirror->said_tier = tier;
 	mirror->has_said_tier = true;
