@@ -347,6 +347,13 @@ def mode_wrong_case(asked):
     return [Send(wire)]
 
 
+def mode_case_guessed(asked):
+    """A forger who knows everything but the case of the question as it went out (0x20)."""
+    if not asked.is_udp or asked.nth() > 1:
+        return [right(asked)]
+    return [Send(forged(asked, dns.name.from_text(asked.key))), right(asked, LATER_S)]
+
+
 def mode_other_port_then_right(asked):
     if not asked.is_udp:
         return [right(asked)]
@@ -600,6 +607,7 @@ MODES = {
     "hold": Mode(mode_hold, "the answer once it is released", None, None),
     # lies that come before the truth, or beside it
     "wrong-case": Mode(mode_wrong_case, "the question comes back in lower case", udp=3, tcp=1),
+    "case-guessed-then-right": Mode(mode_case_guessed, "a forgery in lower case, then the answer", udp=3, tcp=1),
     "other-port-then-right": Mode(mode_other_port_then_right, "a forgery from another port, then the answer"),
     "cross-socket-then-right": Mode(mode_cross_socket, "a forgery for another question under way, to this one's socket",
                                     "cross"),
