@@ -38,9 +38,9 @@ static void commit_list(struct mirror *mirror)
 		return;
 	}
 	sync->base_index = sync->index = sync->list_index;
-	if (sync->heard_index < sync->index || sync->is_rewound)
-		sync->heard_index = sync->index;
-	sync->is_rewound = false;
+	/* The list has the last word: what was heard beyond it may have been false, and what is
+	 * true of it the audit finds. */
+	sync->heard_index = sync->index;
 	mirror_take_index(mirror, sync->index);
 	mirror_sync_go_live(mirror);
 }

@@ -94,7 +94,6 @@ struct sync {
 	uint64_t retry_at_ms;
 	unsigned step, refusals;
 	bool must_list;			  /* what we have may have holes */
-	bool is_rewound;		  /* the index went back since the last list */
 	bool was_denied;		  /* REFUSED: for want of rights */
 	unsigned quick_lists;		  /* lists that need not wait for their turn */
 	struct buf queue;		  /* frames that came before the list: u32 length, bytes */

@@ -295,7 +295,7 @@ bool mirror_sync_has_seen(const struct mirror *mirror, uint64_t index)
 	if (!mirror->scope.is_all)
 		return index <= sync->index;
 	return index <= sync->base_index || sync->seen[index % SYNC_SEEN] == index ||
-	       index + SYNC_SEEN < sync->index;
+	       (index < sync->index && sync->index - index > SYNC_SEEN);
 }
 
 /* Somebody says that the table is at `index`: the stream has to get there, soon. */
@@ -329,7 +329,6 @@ void mirror_sync_back(struct mirror *mirror, uint64_t index)
 	mirror->index = index;
 	sync->heard_index = index;
 	sync->index = 0;
-	sync->is_rewound = true;
 	mirror->alarm.index = index;
 	if (sync->phase == SYNC_LIVE || sync->phase == SYNC_LISTING || sync->phase == SYNC_PROBING)
 		mirror_sync_again(mirror, true, "the index went back");
@@ -365,6 +364,7 @@ static void notice_behind(struct mirror *mirror)
 uint64_t mirror_sync_tick(struct mirror *mirror, uint64_t now_ms)
 {
 	struct sync *sync = &mirror->sync;
+	uint64_t next_ms;
 
 	switch (sync->phase) {
 	case SYNC_OFF:
@@ -395,7 +395,7 @@ uint64_t mirror_sync_tick(struct mirror *mirror, uint64_t now_ms)
 	}
 	if (sync->audit_at_ms && now_ms >= sync->audit_at_ms)
 		audit(mirror, now_ms);
-	uint64_t next_ms = mirror_stream_tick(mirror, now_ms);
+	next_ms = mirror_stream_tick(mirror, now_ms);
 	if (sync->audit_at_ms && sync->audit_at_ms < next_ms)
 		next_ms = sync->audit_at_ms;
 	if (sync->behind_ms && sync->behind_ms + BEHIND_MS_MAX < next_ms)

@@ -342,6 +342,24 @@ static void reply_of_the_list_under_way_may_show_that_the_index_went_back(void *
 	assert_false(is_live("web.default") && zone_live_end(&fake_zone, 0) == ZONE_LIVE);
 }
 
+static void index_beyond_all_measure_costs_one_list(void **state)
+{
+	(void)state;
+	open_live();
+	need(NEED_REFRESH, "default", "web");
+	answer(WEB, ONE("192.0.2.1"), UINT64_MAX);
+	advance(1000);
+	assert_int_equal(mirror_tier(mirror), TIER_WATCH);
+	now_ms += 10000;
+	advance(0);
+	line(STREAM, "{}");
+	answer(LIST_ALL, LIST_WEB, 10);
+	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+	advance(900);
+	advance(900);
+	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+}
+
 static void ceiling_of_lookup_asks_for_no_more(void **state)
 {
 	(void)state;
@@ -413,6 +431,7 @@ int main(void)
 		TEST(alarm_that_answers_at_once_for_ever_is_asked_ever_more_rarely),
 		TEST(index_that_went_back_makes_everything_old),
 		TEST(reply_of_the_list_under_way_may_show_that_the_index_went_back),
+		TEST(index_beyond_all_measure_costs_one_list),
 		TEST(ceiling_of_lookup_asks_for_no_more),
 		TEST(ceiling_of_watch_opens_no_stream),
 		TEST(small_catalogue_is_loaded_ahead),
