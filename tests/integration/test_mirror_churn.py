@@ -5,7 +5,6 @@ NOMAD_DNS_CHURN sets the operations in total (10,000), NOMAD_DNS_SEED the first 
 
 import os
 import random
-import time
 
 import pytest
 from scene import SLACK_S, Scene, instance

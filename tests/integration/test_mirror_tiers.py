@@ -8,7 +8,7 @@ from background import Truth
 from fake_nomad import FakeNomad, server_context
 from harness import (PATIENCE_S, Client, assert_nxdomain, assert_records, eventually, extended_errors, rcode,
                      records, ttls)
-from scene import CONVERGE_S, SLACK_S, await_tier, instance, services, tier_of
+from scene import CONVERGE_S, SLACK_S, await_tier, instance, services
 
 UUID = "11111111-2222-3333-4444-555555555555"
 OTHER_UUID = "99999999-2222-3333-4444-555555555555"
