@@ -103,6 +103,10 @@ def assert_answered(client, name):
     assert records(client.ask(name)) == [address_of(name)]
 
 
+def assert_asked(fake, count):
+    assert fake.count() == count
+
+
 def assert_closed(fake):
     assert not any(seen["is_open"] for seen in fake.seen())
 
@@ -275,6 +279,20 @@ def test_a_connection_that_was_closed_is_resumed(dot, over_tls, named):
     assert rcode(client.ask("b.example.org")) == "NOERROR"
     assert [seen["resumed"] for seen in fake.seen()] == [False, True]
     assert "cannot be used" not in client.daemon.output()
+
+
+def test_questions_open_on_a_connection_that_ends_are_sent_once_more(dot, over_tls, named):
+    fake = dot(named["dns"])
+    client = over_tls(fake.forward("dns.example"))
+    names = [f"n{number}.slow=500.mode.test" for number in range(20)]
+    asking = threading.Thread(target=lambda: replies.update(ask_all(client, names)))
+    replies = {}
+    asking.start()
+    eventually(lambda: assert_asked(fake, len(names)))
+    fake.hang_up()
+    asking.join()
+    assert all(records(replies[name]) == [address_of(name)] for name in names), client.daemon.output()
+    assert fake.count() == 2 * len(names) and len(fake.seen()) == 2
 
 
 def test_half_an_answer_is_none(dot, over_tls, named):
