@@ -63,6 +63,7 @@ static void free_request(struct request *request)
 	if (request->easy) {
 		curl_multi_remove_handle(lane->multi, request->easy);
 		curl_easy_cleanup(request->easy);
+		http_sockets_sweep(&lane->sockets);
 	}
 	for (struct curl_slist *line = request->headers; line; line = line->next)
 		explicit_bzero(line->data, strlen(line->data));
@@ -223,6 +224,7 @@ static void act(struct http_lane *lane, curl_socket_t fd, int events)
 	int running = 0;
 
 	curl_multi_socket_action(lane->multi, fd, events, &running);
+	http_sockets_sweep(&lane->sockets);
 	drain(lane);
 }
 
@@ -551,6 +553,7 @@ void http_lane_close(struct http_lane *lane)
 {
 	curl_multi_cleanup(lane->multi); /* closes the idle connections through on_close_socket */
 	lane->multi = NULL;
+	http_sockets_sweep(&lane->sockets);
 	uv_close((uv_handle_t *)&lane->timer, on_timer_closed);
 }
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct socket_entry {
@@ -10,6 +11,7 @@ struct socket_entry {
 	struct list link;
 	struct http_sockets *sockets;
 	int fd;
+	ino_t inode; /* which socket the number stands for */
 	bool is_ours;
 };
 
@@ -47,6 +49,14 @@ static void close_entry(struct socket_entry *entry)
 	uv_close((uv_handle_t *)&entry->poll, on_poll_closed);
 }
 
+/* 0: there is no such descriptor (any more). */
+static ino_t inode_of(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 ? st.st_ino : 0;
+}
+
 static int add(struct http_sockets *sockets, int fd, bool is_ours)
 {
 	struct socket_entry *entry = find(sockets, fd);
@@ -65,6 +75,7 @@ static int add(struct http_sockets *sockets, int fd, bool is_ours)
 	entry->poll.data = entry;
 	entry->sockets = sockets;
 	entry->fd = fd;
+	entry->inode = inode_of(fd);
 	entry->is_ours = is_ours;
 	list_append(&sockets->open, &entry->link);
 	sockets->handle_count++;
@@ -115,4 +126,14 @@ int http_sockets_close(struct http_sockets *sockets, int fd)
 	if (entry)
 		close_entry(entry);
 	return close(fd);
+}
+
+void http_sockets_sweep(struct http_sockets *sockets)
+{
+	list_for_each_safe (link, &sockets->open) {
+		struct socket_entry *entry = list_entry(link, struct socket_entry, link);
+
+		if (inode_of(entry->fd) != entry->inode)
+			close_entry(entry);
+	}
 }

@@ -31,3 +31,9 @@ void http_sockets_watch(struct http_sockets *sockets, int fd, bool to_read, bool
 
 /* As close(2), for any descriptor. */
 int http_sockets_close(struct http_sockets *sockets, int fd);
+
+/*
+ * Lets go of sockets that libcurl has closed without a word: it does so (7.88) with those whose
+ * connect failed or was given up. To be called before anybody else can get such a number.
+ */
+void http_sockets_sweep(struct http_sockets *sockets);
