@@ -173,12 +173,12 @@ static uint64_t find_exhausted(const struct exchange *exchange)
 }
 
 /* The next to ask; with `again`, perhaps one that was asked before. -1: none. */
-static int choose(struct exchange *exchange, bool again)
+static int choose(struct exchange *exchange, bool again, uint64_t now_ms)
 {
 	const struct question *question = exchange->question;
 	uint64_t excluded = again ? find_exhausted(exchange) : exchange->tried;
 	int upstream = upstream_choose(exchange->health, question->folded, question->name_length,
-				       excluded, exchange->tried);
+				       excluded, exchange->tried, now_ms);
 
 	if (upstream >= 0)
 		exchange->tried |= UINT64_C(1) << upstream;
@@ -238,6 +238,9 @@ static int open_udp(struct exchange *exchange, struct udp_attempt *udp, int upst
 
 	if (result)
 		return result;
+	if (udp->attempt.with_case)
+		upstream_note_asked(exchange->health, upstream, exchange->asked,
+				    exchange->question->name_length);
 	count(exchange, METRIC_UPSTREAM_QUERIES_UDP);
 	udp->attempt.state = ATTEMPT_OPEN;
 	exchange->open_handles++;
@@ -328,7 +331,7 @@ static bool ask_udp(struct exchange *exchange, bool again, uint64_t now_ms)
 {
 	while (exchange->udp_sends + exchange->tcp_sends <
 	       (again ? EXCHANGE_UDP_SENDS : EXCHANGE_UDP_SLOTS)) {
-		int upstream = choose(exchange, again);
+		int upstream = choose(exchange, again, now_ms);
 
 		if (upstream < 0)
 			return false;
@@ -350,7 +353,7 @@ static bool ask_tcp(struct exchange *exchange, int upstream, uint64_t now_ms)
 		if (upstream >= 0)
 			exchange->tried |= UINT64_C(1) << upstream;
 		else
-			upstream = choose(exchange, false);
+			upstream = choose(exchange, false, now_ms);
 		if (upstream < 0)
 			return false;
 		if (!is_asked_over_tcp(exchange, upstream) && send_tcp(exchange, upstream, now_ms))
@@ -578,8 +581,10 @@ static void take_probe(struct exchange *exchange, const struct exchange_attempt 
 	case REPLY_BAD:
 	case REPLY_NO_MEMORY:
 		return;
+	case REPLY_TRUNCATED: /* half an answer says nothing */
+		close_probe(exchange);
+		return;
 	case REPLY_OTHER_CASE:
-	case REPLY_TRUNCATED:
 		upstream_answered(exchange->health, attempt->upstream, now_ms - attempt->sent_ms);
 		close_probe(exchange);
 		return;
@@ -617,9 +622,8 @@ static void on_udp_packet(struct exchange_udp *handle, const uint8_t *packet, si
 		finish(exchange, NULL);
 		return;
 	case REPLY_TRUNCATED:
+		/* Half an answer: what TCP does decides about its standing. */
 		close_udp(udp);
-		upstream_answered(exchange->health, udp->attempt.upstream,
-				  now_ms - udp->attempt.sent_ms);
 		exchange->was_truncated = true;
 		if (exchange->phase == EXCHANGE_OVER_TCP && exchange->awaited >= 0)
 			return;

@@ -1,5 +1,6 @@
 #include "forward/forward_stage.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,7 +78,8 @@ struct forward_stage {
 	unsigned work_count;
 	unsigned running_count; /* of works: those that have an exchange */
 	struct client client[CLIENTS];
-	struct list hungry;	/* clients with works queued, by_turn */
+	struct list hungry; /* clients with works queued, by_turn */
+	char loop_text[UPSTREAM_TEXT_MAX + 48];
 	uint64_t last_reply_ms; /* from any upstream */
 	struct failure failure[FAILURES];
 	uv_idle_t anchor; /* never started: so that closing always goes through the loop */
@@ -235,6 +237,8 @@ struct forward_stage *forward_stage_open(const struct forward_doors *doors,
 							 .is_ours_arg = stage };
 	hash_random(&stage->secret, sizeof(stage->secret));
 	list_init(&stage->works);
+	snprintf(stage->loop_text, sizeof(stage->loop_text), "%s",
+		 "upstream leads back to this resolver");
 	list_init(&stage->hungry);
 	for (unsigned i = 0; i < CLIENTS; i++) {
 		list_init(&stage->client[i].queued);
@@ -325,12 +329,31 @@ void forward_stage_set_upstreams(struct forward_stage *stage, struct upstream_li
 	memset(stage->failure, 0, sizeof(stage->failure));
 }
 
+static void name_loop(struct forward_stage *stage, const struct upstream *upstream)
+{
+	char text[UPSTREAM_TEXT_MAX];
+
+	upstream_format(upstream, text);
+	snprintf(stage->loop_text, sizeof(stage->loop_text),
+		 "upstream %s leads back to this resolver", text);
+	log_warn("forward", "%s: it is not asked for 30 s", stage->loop_text);
+}
+
+/* Whether no upstream meant for it is left but such as lead back to us. */
+static bool leads_only_back(const struct forward_stage *stage, const struct question *question,
+			    uint64_t now_ms)
+{
+	return upstream_choose(stage->era->health, question->folded, question->name_length, 0, 0,
+			       now_ms) < 0;
+}
+
 enum verdict forward_stage_ask(struct forward_stage *stage, struct query *query, uint64_t now_ms,
 			       struct answer *out)
 {
 	const struct question *question = &query->question;
 	const struct upstream_list *list =
 		stage->era ? upstream_health_list(stage->era->health) : NULL;
+	int loop;
 
 	if (!list || !upstream_list_covers(list, question->folded, question->name_length)) {
 		if (!list || !list->forwards_nothing) {
@@ -343,6 +366,14 @@ enum verdict forward_stage_ask(struct forward_stage *stage, struct query *query,
 		out->rcode = DNS_REFUSED;
 		out->no_recursion = true;
 		return VERDICT_ANSWERED;
+	}
+	loop = upstream_find_loop(stage->era->health, question->name, question->name_length,
+				  now_ms);
+	if (loop >= 0)
+		name_loop(stage, &list->upstream[loop]);
+	if (loop >= 0 || leads_only_back(stage, question, now_ms)) {
+		answer_fail(out, METRIC_STAGE_FORWARD, DNS_EDE_OTHER, stage->loop_text);
+		return VERDICT_FAILED;
 	}
 	if (has_failed_lately(stage, hash_question(stage, question), now_ms)) {
 		answer_fail(out, METRIC_STAGE_FORWARD, DNS_EDE_CACHED_ERROR,
@@ -512,6 +543,15 @@ static void on_exchange_done(struct exchange *exchange, struct reply *reply, uin
 		metrics_add(doors->metrics, METRIC_UPSTREAM_FAILED, 1);
 	if (reply)
 		work->stage->last_reply_ms = now_ms;
+	/* Our own refusal, by way of the upstream that led back to us. */
+	if ((!reply || reply->image->rcode == DNS_SERVFAIL) && work->era == work->stage->era &&
+	    leads_only_back(work->stage, &work->question, now_ms)) {
+		if (reply)
+			free(reply->image);
+		reply = NULL;
+		ede = DNS_EDE_OTHER;
+		ede_text = work->stage->loop_text;
+	}
 	if (!reply || reply->image->rcode == DNS_SERVFAIL)
 		remember_failure(work->stage, work, now_ms);
 	else

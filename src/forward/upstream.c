@@ -9,6 +9,7 @@
 #include "config/config.h"
 #include "config/resolv_conf.h"
 #include "dns/name.h"
+#include "forward/own_address.h"
 
 /* Two retries and a handshake fit into 300 ms, and a resolver that has to look further, 150 ms say,
  * is asked once. */
@@ -22,6 +23,10 @@
 #define SLOW_MS 150	       /* behind twice the fastest */
 #define FOLDING_KEPT_MS 600000 /* then it is asked in mixed case again */
 #define OUTLIER_FLOOR_MS 100
+#define LOOP_LETTERS_MIN 16   /* with fewer the case may be the same by chance */
+#define LOOP_LETTERS_EITHER 4 /* upper and lower: people type one or the other */
+#define LOOP_KEPT_MS 30000
+#define INDEX_MASK (UPSTREAM_MAX - 1)
 
 struct report { /* lines for the operator */
 	char *text;
@@ -67,10 +72,12 @@ static bool is_own(const struct config *config, const struct addr *addr)
 	for (size_t i = 0; i < config->listen_count; i++) {
 		const struct addr *listen = &config->listen[i];
 		bool listens_anywhere = addr_is_any(listen);
-		bool is_here = addr_is_any(addr) || addr_is_loopback(addr);
+		bool is_here;
 
 		if (listen->port != addr->port)
 			continue;
+		is_here = addr_is_any(addr) || addr_is_loopback(addr) ||
+			  (listens_anywhere && own_address_is_here(addr));
 		if (addr_same_ip(listen, addr) || (listens_anywhere && is_here) ||
 		    (addr_is_any(addr) && addr_is_loopback(listen)))
 			return true;
@@ -178,6 +185,7 @@ struct upstream_list *upstream_list_new(const struct config *config, char *out_r
 	if (report.capacity > 0)
 		out_report[0] = '\0';
 	atomic_init(&list->references, 1);
+	hash_random(&list->secret, sizeof(list->secret));
 	for (size_t i = 0; i < config->forward_count; i++) {
 		const struct config_forward *forward = &config->forward[i];
 
@@ -308,7 +316,7 @@ static unsigned rank(const struct seen *seen, bool was_asked, uint64_t fastest_m
 }
 
 int upstream_choose(const struct upstream_health *health, const uint8_t *folded, size_t length,
-		    uint64_t excluded, uint64_t asked)
+		    uint64_t excluded, uint64_t asked, uint64_t now_ms)
 {
 	const struct upstream_list *list = health->list;
 	int domain_length = match_domain(list, folded, length);
@@ -322,7 +330,7 @@ int upstream_choose(const struct upstream_health *health, const uint8_t *folded,
 		/* Whoever lists TLS wants it: in clear is for when that was tried in vain. */
 		if (!list->upstream[i].is_tls)
 			its_rank += IN_CLEAR_RANK;
-		if ((excluded >> i & 1) ||
+		if ((excluded >> i & 1) || now_ms < list->upstream[i].leads_back_until_ms ||
 		    !is_meant_for(&list->upstream[i], domain_length, folded, length))
 			continue;
 		if (best < 0 || its_rank < best_rank) {
@@ -345,6 +353,7 @@ int upstream_choose_probe(struct upstream_health *health, const uint8_t *folded,
 
 		if ((int)i == chosen || now_ms < seen->probe_due_ms ||
 		    (chosen >= 0 && list->upstream[chosen].is_tls && !list->upstream[i].is_tls) ||
+		    now_ms < list->upstream[i].leads_back_until_ms ||
 		    (seen->setbacks == 0 && !is_slow(seen, fastest_ms)) ||
 		    !is_meant_for(&list->upstream[i], domain_length, folded, length))
 			continue;
@@ -444,4 +453,47 @@ bool upstream_folds_case(const struct upstream_health *health, int upstream, uin
 void upstream_has_folded(struct upstream_health *health, int upstream, uint64_t now_ms)
 {
 	health->seen[upstream].folds_case_until_ms = now_ms + FOLDING_KEPT_MS;
+}
+
+static bool has_telling_case(const uint8_t *name, size_t length)
+{
+	unsigned upper_count = 0, lower_count = 0;
+
+	for (size_t i = 0; i < length; i++) {
+		upper_count += name[i] >= 'A' && name[i] <= 'Z';
+		lower_count += name[i] >= 'a' && name[i] <= 'z';
+	}
+	return upper_count + lower_count >= LOOP_LETTERS_MIN &&
+	       upper_count >= LOOP_LETTERS_EITHER && lower_count >= LOOP_LETTERS_EITHER;
+}
+
+void upstream_note_asked(struct upstream_health *health, int upstream, const uint8_t *name,
+			 size_t length)
+{
+	struct upstream_list *list = health->list;
+	uint64_t hash;
+
+	if (!has_telling_case(name, length))
+		return;
+	hash = hash_mac(&list->secret, name, length);
+	atomic_store_explicit(&list->asked[hash >> 32 & (UPSTREAM_ASKED - 1)],
+			      (hash & ~(uint64_t)INDEX_MASK) | (unsigned)upstream,
+			      memory_order_relaxed);
+}
+
+int upstream_find_loop(struct upstream_health *health, const uint8_t *name, size_t length,
+		       uint64_t now_ms)
+{
+	struct upstream_list *list = health->list;
+	uint64_t hash, asked;
+
+	if (!has_telling_case(name, length))
+		return -1;
+	hash = hash_mac(&list->secret, name, length);
+	asked = atomic_load_explicit(&list->asked[hash >> 32 & (UPSTREAM_ASKED - 1)],
+				     memory_order_relaxed);
+	if ((asked ^ hash) & ~(uint64_t)INDEX_MASK)
+		return -1;
+	list->upstream[asked & INDEX_MASK].leads_back_until_ms = now_ms + LOOP_KEPT_MS;
+	return (int)(asked & INDEX_MASK);
 }

@@ -12,20 +12,28 @@
 #include <stdint.h>
 
 #include "base/addr.h"
+#include "base/hash.h"
 #include "config/config.h"
 #include "dns/dns.h"
 
+#define UPSTREAM_ASKED 256 /* places for what was asked lately; a power of two */
+
 struct upstream_list {
 	atomic_uint references;
+	struct hash_key secret;
+	/* Names as they went out, hashed, and to whom: one that comes back to any worker in the
+	 * very same case has gone in a circle. */
+	_Atomic uint64_t asked[UPSTREAM_ASKED];
 	bool forwards_nothing; /* forward=none */
 	size_t count;
 	struct upstream {
 		struct addr addr;
 		uint8_t domain_length; /* 0: every name */
 		uint8_t domain[DNS_NAME_MAX];
-		bool is_tls;			    /* RFC 7858: nothing goes there in clear */
-		char tls_name[CONFIG_TLS_NAME_MAX]; /* of its certificate; empty: the address */
-		atomic_bool is_refused;		    /* the log says that TLS does not work there */
+		bool is_tls;			      /* RFC 7858: nothing goes there in clear */
+		char tls_name[CONFIG_TLS_NAME_MAX];   /* of its certificate; empty: the address */
+		_Atomic uint64_t leads_back_until_ms; /* to ourselves: not asked before that */
+		atomic_bool is_refused; /* the log says that TLS does not work there */
 	} upstream[];
 };
 
@@ -61,10 +69,11 @@ const struct upstream_list *upstream_health_list(const struct upstream_health *h
  * The upstream to ask next for a folded name: of the longest matching domain's servers, the first
  * of the list that is trusted and not much slower than the fastest; else the one with the fewest
  * setbacks since it last answered. None of those that `excluded` holds (a bit per index); those
- * that `asked` holds come after others that may answer. Its index, or -1.
+ * that `asked` holds come after others that may answer, and none that leads back to us. Its index,
+ * or -1.
  */
 int upstream_choose(const struct upstream_health *health, const uint8_t *folded, size_t length,
-		    uint64_t excluded, uint64_t asked);
+		    uint64_t excluded, uint64_t asked, uint64_t now_ms);
 
 /*
  * One that is passed over (it was late, failed, is slow) and meant for this name too: it is sent
@@ -94,3 +103,13 @@ void upstream_failed(struct upstream_health *health, int upstream);
  * lower case); remembered for 10 minutes. */
 bool upstream_folds_case(const struct upstream_health *health, int upstream, uint64_t now_ms);
 void upstream_has_folded(struct upstream_health *health, int upstream, uint64_t now_ms);
+
+/* A name goes out in a case of its own. One with few letters could come in that case by chance: it
+ * is not noted. */
+void upstream_note_asked(struct upstream_health *health, int upstream, const uint8_t *name,
+			 size_t length);
+
+/* The upstream by way of which this question, in the case it came in, has come back to us; it is
+ * not asked for 30 s. -1: none. */
+int upstream_find_loop(struct upstream_health *health, const uint8_t *name, size_t length,
+		       uint64_t now_ms);

@@ -926,6 +926,19 @@ static void servfail_over_tcp_goes_to_the_next_upstream(void **state)
 	expect_answer_from_the_second("s");
 }
 
+static void upstream_whose_tcp_is_silent_is_avoided_afterwards(void **state)
+{
+	(void)state;
+	open_two("t", "-", "a", "a");
+	for (unsigned i = 0; i < 10; i++) {
+		ask(i, "www.example", PLENTY_MS);
+		run_until_ends(i + 1);
+	}
+	assert_int_equal(got.waiters, 10);
+	assert_int_equal(counted(METRIC_UPSTREAM_TIMEOUTS), 1);
+	close_two();
+}
+
 static void silent_tcp_goes_to_the_next_upstream(void **state)
 {
 	(void)state;
@@ -1149,6 +1162,36 @@ static void two_hundred_questions_leave_from_as_many_ports(void **state)
 	fake_close(&first);
 }
 
+static void upstream_that_leads_back_is_named_and_set_aside(void **state)
+{
+	struct query *back;
+	struct answer answer;
+
+	(void)state;
+	fake_open(&first, "-s", NULL);
+	set_upstreams(&first.addr, 1);
+	ask(0, LETTERS, PLENTY_MS);
+	while (first.udp_count < 1)
+		uv_run(&loop, UV_RUN_ONCE);
+	back = prepare(1, LETTERS, PLENTY_MS);
+	memcpy(back->question.name, first.seen[0].packet + DNS_HEADER_BYTES,
+	       back->question.name_length);
+	assert_int_equal(forward_stage_ask(stage, back, clock_now_ms(), &answer), VERDICT_FAILED);
+	assert_int_equal(answer.ede, DNS_EDE_OTHER);
+	assert_non_null(strstr(answer.ede_text, "leads back"));
+	assert_non_null(strstr(answer.ede_text, "127.0.0.1"));
+	answer_udp(&first, &first.seen[0], DNS_SERVFAIL, false);
+	run_until_ends(1);
+	assert_int_equal(got.failures, 1);
+	assert_int_equal(got.ede, DNS_EDE_OTHER);
+	prepare(2, "other.example", PLENTY_MS);
+	assert_int_equal(forward_stage_ask(stage, &queries[2], clock_now_ms(), &answer),
+			 VERDICT_FAILED);
+	assert_int_equal(forward_stage_ask(stage, &queries[2], clock_now_ms() + 30000, &answer),
+			 VERDICT_PENDING);
+	fake_close(&first);
+}
+
 static void without_upstreams_a_question_fails(void **state)
 {
 	struct answer answer;
@@ -1265,6 +1308,7 @@ int main(void)
 		loop_test(half_a_message_goes_to_the_next_upstream),
 		loop_test(bad_reply_over_tcp_goes_to_the_next_upstream),
 		loop_test(servfail_over_tcp_goes_to_the_next_upstream),
+		loop_test(upstream_whose_tcp_is_silent_is_avoided_afterwards),
 		loop_test(silent_tcp_goes_to_the_next_upstream),
 		loop_test(truncated_everywhere_without_tcp_fails),
 		loop_test(query_that_vanished_is_not_called_and_the_reply_is_kept),
@@ -1277,6 +1321,7 @@ int main(void)
 		loop_test(those_that_nobody_waits_for_any_more_are_not_asked),
 		loop_test(upstreams_swapped_under_way_lose_nobody),
 		loop_test(two_hundred_questions_leave_from_as_many_ports),
+		loop_test(upstream_that_leads_back_is_named_and_set_aside),
 		loop_test(without_upstreams_a_question_fails),
 		loop_test(forward_none_refuses),
 		loop_test(exchange_ends_with_the_upstreams_it_began_with),

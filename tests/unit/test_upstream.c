@@ -60,7 +60,7 @@ static struct upstream_health *two_upstreams(void)
 
 static int choose(const struct upstream_health *health, uint64_t excluded)
 {
-	return upstream_choose(health, WWW, WWW_BYTES, excluded, 0);
+	return upstream_choose(health, WWW, WWW_BYTES, excluded, 0, 0);
 }
 
 /* ---- the list ---- */
@@ -250,9 +250,9 @@ static void longest_domain_wins(void **state)
 
 	(void)state;
 	assert_int_equal(choose(health, 0), 0);
-	assert_int_equal(upstream_choose(health, CONSUL, CONSUL_BYTES, 0, 0), 2);
+	assert_int_equal(upstream_choose(health, CONSUL, CONSUL_BYTES, 0, 0, 0), 2);
 	/* What the domain's server does not answer is nobody else's to answer. */
-	assert_int_equal(upstream_choose(health, CONSUL, CONSUL_BYTES, 4, 0), -1);
+	assert_int_equal(upstream_choose(health, CONSUL, CONSUL_BYTES, 4, 0, 0), -1);
 	upstream_health_free(health);
 }
 
@@ -298,7 +298,7 @@ static void one_that_lost_a_packet_is_asked_again_before_a_dead_one(void **state
 	for (unsigned i = 0; i < 10; i++)
 		upstream_was_late(health, 0);
 	upstream_was_late(health, 1);
-	assert_int_equal(upstream_choose(health, WWW, WWW_BYTES, 0, 2), 1);
+	assert_int_equal(upstream_choose(health, WWW, WWW_BYTES, 0, 2, 0), 1);
 	upstream_health_free(health);
 }
 
@@ -309,7 +309,7 @@ static void one_not_asked_yet_comes_before_one_that_lost_a_packet(void **state)
 	(void)state;
 	upstream_was_late(health, 0);
 	upstream_was_late(health, 1);
-	assert_int_equal(upstream_choose(health, WWW, WWW_BYTES, 0, 1), 1);
+	assert_int_equal(upstream_choose(health, WWW, WWW_BYTES, 0, 1, 0), 1);
 	upstream_health_free(health);
 }
 
@@ -504,6 +504,51 @@ static void folding_is_remembered_for_ten_minutes(void **state)
 	upstream_health_free(health);
 }
 
+/* ---- loops ---- */
+
+#define MIXED ((const uint8_t *)"\20aBcDeFgHiJkLmNoP")
+#define MIXED_BYTES 18
+
+static void name_that_comes_back_in_its_case_tells_which_upstream_leads_back(void **state)
+{
+	struct upstream_health *health = two_upstreams();
+
+	(void)state;
+	upstream_note_asked(health, 1, MIXED, MIXED_BYTES);
+	assert_int_equal(upstream_find_loop(health, MIXED, MIXED_BYTES, 1000), 1);
+	assert_int_equal(upstream_choose(health, WWW, WWW_BYTES, 1, 0, 30999), -1);
+	assert_int_equal(upstream_choose(health, WWW, WWW_BYTES, 1, 0, 31000), 1);
+	upstream_health_free(health);
+}
+
+static void name_in_another_case_is_somebody_elses(void **state)
+{
+	struct upstream_health *health = two_upstreams();
+
+	(void)state;
+	upstream_note_asked(health, 1, MIXED, MIXED_BYTES);
+	assert_int_equal(
+		upstream_find_loop(health, (const uint8_t *)"\20AbCdEfGhIjKlMnOp", MIXED_BYTES, 0),
+		-1);
+	assert_int_equal(
+		upstream_find_loop(health, (const uint8_t *)"\20abcdefghijklmnop", MIXED_BYTES, 0),
+		-1);
+	upstream_health_free(health);
+}
+
+static void name_with_few_letters_or_of_one_case_tells_nothing(void **state)
+{
+	struct upstream_health *health = two_upstreams();
+	const uint8_t *lower = (const uint8_t *)"\20abcdefghijklmnop";
+
+	(void)state;
+	upstream_note_asked(health, 1, (const uint8_t *)"\4aBcD", 6);
+	assert_int_equal(upstream_find_loop(health, (const uint8_t *)"\4aBcD", 6, 0), -1);
+	upstream_note_asked(health, 1, lower, MIXED_BYTES);
+	assert_int_equal(upstream_find_loop(health, lower, MIXED_BYTES, 0), -1);
+	upstream_health_free(health);
+}
+
 /* ---- patience ---- */
 
 static void patience_follows_the_round_trip_within_bounds(void **state)
@@ -572,6 +617,9 @@ int main(void)
 		cmocka_unit_test(lists_differ_in_tls_and_its_name),
 		cmocka_unit_test(mixed_list_is_reported_for_the_same_names_only),
 		cmocka_unit_test(folding_is_remembered_for_ten_minutes),
+		cmocka_unit_test(name_that_comes_back_in_its_case_tells_which_upstream_leads_back),
+		cmocka_unit_test(name_in_another_case_is_somebody_elses),
+		cmocka_unit_test(name_with_few_letters_or_of_one_case_tells_nothing),
 		cmocka_unit_test(patience_follows_the_round_trip_within_bounds),
 		cmocka_unit_test(one_late_answer_does_not_make_the_next_loss_slow),
 	};
