@@ -8,10 +8,8 @@ import time
 import harness
 import load
 import pytest
-from fake_upstream import FakeUpstream, address_of
-from harness import Client, eventually, rcode, records
-
-import dns.message
+from fake_upstream import FakeUpstream
+from harness import Client, eventually, rcode
 
 COLD = 1000
 CROWD = 5000

@@ -8,14 +8,12 @@ upstream over UDP and TCP before the client has its reply. A new case is a row, 
 import collections
 import random
 import struct
-import time
 import zlib
 
 import dns.edns
 import dns.flags
 import dns.message
 import dns.name
-import dns.opcode
 import dns.rcode
 import dns.rdata
 import dns.rdataclass
