@@ -2,7 +2,7 @@
 
 #include "nomad/zone.h"
 
-#define WAITING_MAX 8192
+#define WAITING_MAX 16384
 
 /* ---- the way through ---- */
 
