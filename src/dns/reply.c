@@ -17,6 +17,7 @@
 #define EDNS_DO 0x8000
 #define EDE_TEXT_MAX 120    /* a sentence; more is cut */
 #define TTL_MAX 0x7fffffffu /* RFC 2181 §8: anything above counts as 0 */
+#define KIN_MAX 16
 #define CHAIN_WALKS_MAX 8   /* a CNAME chain in order needs one; a shuffled one a few */
 #define TYPE_META_FIRST 249 /* TKEY; up to 255 no records of data (RFC 6895 §3.1) */
 
@@ -175,6 +176,83 @@ static enum reply_verdict judge_question(const uint8_t *packet, size_t length,
 	return REPLY_OK;
 }
 
+struct kin { /* the names a question leads to: its own and those of its aliases */
+	uint8_t name[KIN_MAX][DNS_NAME_MAX];
+	size_t length[KIN_MAX];
+	unsigned count;
+};
+
+static bool is_kin(const struct kin *kin, const uint8_t *name, size_t length)
+{
+	for (unsigned i = 0; i < kin->count; i++) {
+		if (kin->length[i] == length && memcmp(kin->name[i], name, length) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* A DNAME stands above the names it moves (RFC 6672). */
+static bool is_above_kin(const struct kin *kin, const uint8_t *name, size_t length)
+{
+	for (unsigned i = 0; i < kin->count; i++) {
+		if (name_is_in(kin->name[i], kin->length[i], name, length))
+			return true;
+	}
+	return false;
+}
+
+/* One walk over ANSWER. Whether an alias was found that is new. */
+static bool gather_kin(const struct scan *scan, size_t at, struct kin *kin)
+{
+	uint8_t name[DNS_NAME_MAX];
+	bool has_grown = false;
+	struct wire_rr rr;
+	size_t length;
+
+	for (unsigned i = 0; i < scan->counts[ANSWER] && kin->count < KIN_MAX; i++, at = rr.end) {
+		wire_read_rr(&scan->wire, at, &rr);
+		if (rr.type != DNS_TYPE_CNAME)
+			continue;
+		length = wire_expand_name(&scan->wire, at, name);
+		if (!is_kin(kin, name, length))
+			continue;
+		length = wire_expand_name(&scan->wire, rr.rdata_at, name);
+		if (is_kin(kin, name, length))
+			continue;
+		memcpy(kin->name[kin->count], name, length);
+		kin->length[kin->count++] = length;
+		has_grown = true;
+	}
+	return has_grown;
+}
+
+/* RFC 2181 §5.4.1: what stands in ANSWER about a name that was not asked for, directly or by an
+ * alias, is a lie or a mistake; so may be what follows it. */
+static void cut_unrelated(struct scan *scan, size_t from, const struct reply_expect *expect)
+{
+	struct kin kin = { .count = 1, .length = { expect->name_length } };
+	uint8_t owner[DNS_NAME_MAX];
+	size_t at = from, length;
+	struct wire_rr rr;
+
+	name_fold(expect->name, expect->name_length, kin.name[0]);
+	for (unsigned i = 0; i < CHAIN_WALKS_MAX && gather_kin(scan, from, &kin); i++)
+		;
+	for (uint16_t i = 0; i < scan->counts[ANSWER]; i++, at = rr.end) {
+		wire_read_rr(&scan->wire, at, &rr);
+		length = wire_expand_name(&scan->wire, at, owner);
+		if (is_kin(&kin, owner, length) ||
+		    ((rr.type == DNS_TYPE_DNAME || rr.type == DNS_TYPE_RRSIG) &&
+		     is_above_kin(&kin, owner, length)))
+			continue;
+		scan->counts[ANSWER] = i;
+		scan->counts[AUTHORITY] = scan->counts[ADDITIONAL] = 0;
+		scan->kept_count = i;
+		scan->kept_end = at;
+		return;
+	}
+}
+
 /* The second walk. The packet is known to be sound. */
 static struct image *build_image(const struct scan *scan, size_t from)
 {
@@ -316,6 +394,7 @@ enum reply_verdict reply_parse(const uint8_t *packet, size_t length,
 		scan.counts[i] = load_be16(packet + 6 + i * 2);
 	if (!check_sections(&scan, from, expect))
 		return REPLY_BAD;
+	cut_unrelated(&scan, from, expect);
 	reply.image = build_image(&scan, from);
 	if (!reply.image)
 		return REPLY_NO_MEMORY;

@@ -1043,6 +1043,27 @@ static void address_of_somebody_else_is_no_answer(void **state)
 	set_counts(1, 0, 0);
 	reply = expect_ok();
 	assert_true(reply.is_negative);
+	assert_int_equal(reply.negative_ttl, 0);
+	assert_int_equal(reply.image->answer_count, 0);
+	free(reply.image);
+}
+
+static void what_stands_in_answer_about_another_name_is_dropped(void **state)
+{
+	struct reply reply;
+
+	(void)state;
+	begin(0, DNS_TYPE_A);
+	put_a(300);
+	put_rr(EXAMPLE_AT, DNS_TYPE_A, 300, 4);
+	put("\1\2\3\4", 4);
+	put_a(300);
+	set_counts(2, 0, 1);
+	reply = expect_ok();
+	assert_false(reply.is_negative);
+	assert_int_equal(reply.image->answer_count, 1);
+	assert_int_equal(reply.image->additional_count, 0);
+	assert_int_equal(reply.image->rr_count, 1);
 	free(reply.image);
 }
 
@@ -1233,6 +1254,7 @@ int main(void)
 		cmocka_unit_test(loop_of_cnames_ends),
 		cmocka_unit_test(cname_asked_for_is_the_answer),
 		cmocka_unit_test(address_of_somebody_else_is_no_answer),
+		cmocka_unit_test(what_stands_in_answer_about_another_name_is_dropped),
 		cmocka_unit_test(largest_message_is_read),
 		cmocka_unit_test(what_ldns_writes_is_read),
 		cmocka_unit_test(query_is_what_ldns_reads),
