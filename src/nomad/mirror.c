@@ -139,6 +139,7 @@ struct mirror *mirror_open(const struct mirror_doors *doors, const struct config
 	if (!mirror)
 		return NULL;
 	mirror->doors = *doors;
+	hash_random(&mirror->pause_key, sizeof(mirror->pause_key));
 	mirror->tries_millis = UINT32_MAX; /* the bucket is full; its ceiling is applied there */
 	mirror->tries_at_ms = clock_now_ms();
 	list_init(&mirror->asks);

@@ -178,6 +178,7 @@ void mirror_on_call_end(struct call *call, enum call_result result)
 		mirror_space_denied(call->mirror, ask->namespace_label, !call->service);
 	if (--ask->open_calls > 0)
 		return;
+	mirror_pause_note(call->mirror, ask->namespace_label, ask->service_label, ask->was_useless);
 	if (ask->service_label[0])
 		end_ask(ask, outcome_of(call->mirror, ask->worst));
 	else
@@ -263,6 +264,10 @@ static void start_service(struct ask *ask)
 		continue_service(ask);
 		return;
 	}
+	if (mirror_pause_is_on(mirror, ask->namespace_label, "")) {
+		end_ask(ask, mirror_health_outcome(mirror));
+		return;
+	}
 	list = mirror_want_list(mirror, ask->namespace_label);
 	if (list)
 		list_append(&list->followers, &ask->follower_link);
@@ -309,6 +314,8 @@ static enum need_outcome judge(struct mirror *mirror, const struct need *need,
 		return mirror_health_outcome(mirror);
 	if (mirror_space_is_denied(mirror, labels->namespace, now_ms))
 		return NEED_DENIED;
+	if (mirror_pause_is_on(mirror, labels->namespace, labels->service))
+		return mirror_health_outcome(mirror);
 	if (need->kind == NEED_NAMESPACE &&
 	    mirror_space_is_listed(mirror, labels->namespace, now_ms, NULL))
 		return NEED_CAME;

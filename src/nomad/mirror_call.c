@@ -283,6 +283,8 @@ static void complain(struct call *call)
 	bool is_filter = mirror->filter[0] && call->service && strncmp(call->error, "400", 3) == 0;
 	uint64_t held;
 
+	if (call->ask)
+		call->ask->was_useless = true;
 	if (!log_brake_take(&mirror->complaint_brake, clock_now_ms(), COMPLAIN_EVERY_MS, &held))
 		return;
 	log_error("nomad", "%s%s: %s", is_filter ? "Nomad refuses the filter, on " : "", call->path,

@@ -46,6 +46,7 @@ struct ask {
 	struct list follower_link; /* of a service */
 	size_t open_calls;
 	enum call_result worst;
+	bool was_useless; /* Nomad answered, and asking again at once is no use */
 };
 
 enum call_kind {
@@ -98,7 +99,16 @@ struct health {
 	char reason[320];
 };
 
+#define MIRROR_PAUSES 256
+
+struct pause {
+	uint64_t until_ms;
+	unsigned step; /* of the doubling */
+};
+
 struct mirror {
+	struct hash_key pause_key;
+	struct pause pauses[MIRROR_PAUSES];
 	struct mirror_doors doors;
 	uv_timer_t timer;
 	struct hash_dice dice;
@@ -193,3 +203,9 @@ void mirror_health_bad(struct mirror *mirror, const struct call *call, enum call
 void mirror_health_tick(struct mirror *mirror, uint64_t now_ms);
 void mirror_health_probe_now(struct mirror *mirror);
 enum need_outcome mirror_health_outcome(const struct mirror *mirror);
+
+/* mirror_pause.c: names whose last answer was of no use */
+bool mirror_pause_is_on(struct mirror *mirror, const char *namespace_label,
+			const char *service_label);
+void mirror_pause_note(struct mirror *mirror, const char *namespace_label,
+		       const char *service_label, bool has_failed);
