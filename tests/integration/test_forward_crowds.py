@@ -75,7 +75,7 @@ def test_of_a_half_lost_little_is_noticed(one_worker):
 # ---- isolation ----
 
 @pytest.mark.parametrize("mode", ["timeout", "servfail", "refused", "garbage", "wrong-id", "slow=1000",
-                                  pytest.param("tc-tcp-hang", marks=pytest.mark.xfail)])
+                                  "tc-tcp-hang"])
 def test_a_bad_upstream_beside_a_good_one_costs_one_slow_query(one_worker, mode):
     with FakeUpstream(mode=mode) as bad, FakeUpstream() as good:
         times, lost = ask_cold(one_worker(bad, good).port, names("n", 60), 1)
