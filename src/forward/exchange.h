@@ -1,8 +1,8 @@
 /*
  * One question on its way through the upstreams until one of them has answered it or its deadline
  * has come. It knows when: whom to ask next, when to ask the next as well, when to go over TCP, and
- * which reply to believe. exchange_udp and exchange_tcp know how. Earlier sockets stay open, so
- * that a right answer that comes late still counts.
+ * which reply to believe. exchange_ask sends; exchange_udp and exchange_tcp know how. Earlier
+ * sockets stay open, so that a right answer that comes late still counts.
  *
  * Caller's storage, in use until `on_closed`. `on_done` comes once, never from within
  * exchange_start; after exchange_abort it does not come. `on_closed` follows in either case.
@@ -20,6 +20,7 @@
 #include "forward/upstream.h"
 
 struct exchange;
+struct exchange_events;
 struct metrics;
 
 #define EXCHANGE_UDP_SENDS 3 /* to one server (RFC 9520 §3.1: two retries), or against silence */
@@ -51,6 +52,7 @@ struct exchange_attempt { /* one question that went out */
 
 struct exchange {
 	const struct exchange_doors *doors;
+	const struct exchange_events *events;
 	const struct question *question; /* the owner's, for as long as the exchange */
 	struct upstream_health *health;	 /* likewise */
 	struct exchange_tcp_pool *pool;	 /* likewise; of the same upstreams */
