@@ -14,6 +14,7 @@ for name in "$@"; do
 	# the unit tests of the same code run under the same leak sanitizer, to their end.
 	leaks=1
 	[ "$name" = zone ] && leaks=0
+	export ASAN_OPTIONS="detect_leaks=$leaks"
 	if ! "$build/fuzz_$name" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=1024 \
 		-max_len=16384 -print_final_stats=1 -detect_leaks=$leaks -artifact_prefix="$build/$name-" $dictionary \
 		"$build/corpus/$name" "$build/seeds/$name" >"$log" 2>&1; then
