@@ -11,10 +11,9 @@ for name in "$@"; do
 	[ -f "tests/fuzz/$name.dict" ] && dictionary="-dict=tests/fuzz/$name.dict"
 	log=$build/$name.log
 	# The zone frees in a thread of its own, which libFuzzer's look for leaks after each input races with;
-	# the unit tests of the same code run under the same leak sanitizer, to their end.
+	# LeakSanitizer's own look at the end of the run stays, after the harness has freed all.
 	leaks=1
 	[ "$name" = zone ] && leaks=0
-	export ASAN_OPTIONS="detect_leaks=$leaks"
 	if ! "$build/fuzz_$name" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=1024 \
 		-max_len=16384 -print_final_stats=1 -detect_leaks=$leaks -artifact_prefix="$build/$name-" $dictionary \
 		"$build/corpus/$name" "$build/seeds/$name" >"$log" 2>&1; then
