@@ -8,7 +8,7 @@
 #include "base/buf.h"
 #include "base/bytes.h"
 #include "config/config.h"
-#include "config/options.h"
+#include "config/option_help.h"
 #include "daemon.h"
 #include "verbs/flush.h"
 #include "verbs/lookup.h"
@@ -97,7 +97,7 @@ static int run_help(void)
 	for (size_t i = 0; i < COUNT_OF(VERBS); i++)
 		buf_printf(&text, "  %-10s %s\n", VERBS[i].name, VERBS[i].help);
 	buf_puts(&text, "\n");
-	options_print_help(&text);
+	option_help_print(&text);
 	buf_puts(&text, "\n  --help, --version, --print-config\n");
 	fputs(text.failed ? "nomad-dns: out of memory\n" : text.data, stdout);
 	buf_deinit(&text);

@@ -62,7 +62,8 @@ struct config {
 	uint64_t tcp_idle_timeout_ms;
 	struct addr_net *allow;
 	size_t allow_count;
-	bool allow_is_default; /* then the host itself may ask too: source = the address asked */
+	bool allow_self; /* the host itself may ask, from any of its addresses: source = the address
+			    asked */
 
 	char **nomad_address; /* "http://…", "https://…", "unix:///path" */
 	size_t nomad_address_count;

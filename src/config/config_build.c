@@ -18,7 +18,8 @@
 
 struct config_setting {
 	enum config_source source;
-	bool is_note;
+	bool is_note;	/* said in a comment only: no value of the file */
+	bool is_partly; /* what is printed is not all of the value */
 	size_t count;
 	char origin[ORIGIN_MAX]; /* of the first value */
 	struct buf text;	 /* the values in the file's syntax, commas between */
@@ -115,9 +116,25 @@ static bool is_boolean(const struct option_row *row)
 	return row->argument == NULL;
 }
 
-/* One value as the file would have it: a boolean or number bare, anything else quoted. */
-static void put_value_text(struct buf *out, const struct option_row *row, const char *value)
+/* Whether a file can say it: `shown` hides nothing, and every byte is part of a character. */
+static bool is_whole(const char *value, const char *shown)
 {
+	size_t length = strlen(value);
+	char piece[STR_JSON_MAX];
+
+	for (size_t at = 0; at < length;) {
+		at += str_escape_json(value + at, length - at, piece);
+		if (strcmp(piece, "\\ufffd") == 0) /* stands for a byte that is none */
+			return false;
+	}
+	return strcmp(value, shown) == 0;
+}
+
+/* One value as the file would have it: a boolean or number bare, anything else quoted. */
+static void put_value_text(struct config_setting *setting, const struct option_row *row,
+			   const char *value)
+{
+	struct buf *out = &setting->text;
 	bool is_on;
 
 	if (is_boolean(row) && str_parse_bool(value, &is_on) == 0) {
@@ -128,6 +145,7 @@ static void put_value_text(struct buf *out, const struct option_row *row, const 
 		char shown[OPTION_VALUE_MAX + 1];
 
 		option_value_show(row, value, shown, sizeof(shown));
+		setting->is_partly = setting->is_partly || !is_whole(value, shown);
 		buf_puts(out, "\"");
 		buf_put_json(out, shown, strlen(shown));
 		buf_puts(out, "\"");
@@ -145,10 +163,11 @@ static void start_source(struct config_build *build, const struct option_row *ro
 	if (setting->source != source || !row->is_repeatable) {
 		buf_deinit(&setting->text);
 		setting->count = 0;
+		setting->is_partly = false;
 	}
 	setting->source = source;
-	if (setting->count == 0)
-		str_format(setting->origin, sizeof(setting->origin), "%s", origin);
+	if (setting->count == 0) /* the name of a file may have any byte */
+		option_value_show(NULL, origin, setting->origin, sizeof(setting->origin));
 }
 
 int config_build_put(struct config_build *build, const struct option_row *row,
@@ -173,7 +192,7 @@ int config_build_put(struct config_build *build, const struct option_row *row,
 
 	if (setting->count++ > 0)
 		buf_puts(&setting->text, ", ");
-	put_value_text(&setting->text, row, value);
+	put_value_text(setting, row, value);
 	return setting->text.failed ? fail_memory(build) : 0;
 }
 
@@ -205,10 +224,12 @@ int config_build_note(struct config_build *build, const struct option_row *row,
 		      enum config_source source, const char *origin, const char *value)
 {
 	struct config_setting *setting = setting_of(build, row);
+	char shown[OPTION_VALUE_MAX + 1];
 
 	start_source(build, row, source, origin);
 	setting->is_note = true;
-	buf_puts(&setting->text, value);
+	option_value_show(NULL, value, shown, sizeof(shown));
+	buf_puts(&setting->text, shown);
 	return setting->text.failed ? fail_memory(build) : 0;
 }
 
@@ -280,14 +301,14 @@ static void print_setting(struct buf *out, const struct option_row *row,
 {
 	const char *text = setting->text.data;
 
-	if (text == NULL)
+	if (text == NULL) {
 		buf_printf(out, "# %s  # not set\n", row->name);
-	else if (setting->is_note)
-		buf_printf(out, "# %s = %s  # %s\n", row->name, text, setting->origin);
-	else if (row->is_repeatable)
-		buf_printf(out, "%s = [%s]  # %s\n", row->name, text, setting->origin);
-	else
-		buf_printf(out, "%s = %s  # %s\n", row->name, text, setting->origin);
+		return;
+	}
+	buf_printf(
+		out, "%s%s = %s%s%s  # %s%s\n", setting->is_note || setting->is_partly ? "# " : "",
+		row->name, row->is_repeatable ? "[" : "", text, row->is_repeatable ? "]" : "",
+		setting->origin, setting->is_partly ? "; as a file it would not say the same" : "");
 }
 
 /* Moves the texts into the configuration: the whole for the operator, each for comparing. */
@@ -319,9 +340,7 @@ static int keep_texts(struct config_build *build)
 struct config *config_build_finish(struct config_build *build)
 {
 	struct config *config = build->config;
-	enum config_source allow = config_build_source(build, option_find("allow"));
 
-	config->allow_is_default = allow <= CONFIG_SOURCE_DEFAULT;
 	if (check_client_pair(build) < 0 || check_forward(build) < 0 ||
 	    check_cache_ttls(build) < 0 || keep_texts(build) < 0)
 		return NULL;

@@ -16,6 +16,10 @@
 #define DNS_TLS_PORT 853 /* RFC 7858 §3.1 */
 #define TLS_SCHEME "tls://"
 
+/* What the shortest target of an SRV record has in front of the zone: an IPv6 address written out
+ * (39 letters), a service and a namespace of one letter, each with its length. */
+#define ROOM_BELOW_ZONE_BYTES (40u + 2u + 2u)
+
 int option_list_add_listen(const struct option_row *row, struct config *config, const char *text,
 			   char *why, size_t why_capacity)
 {
@@ -54,6 +58,10 @@ int option_list_add_allow(const struct option_row *row, struct config *config, c
 	struct addr_net net, *grown;
 
 	(void)row;
+	if (strcasecmp(text, "self") == 0) {
+		config->allow_self = true;
+		return 0;
+	}
 	if (addr_parse_net(text, &net) < 0) {
 		snprintf(why, why_capacity, "it is no network, or has bits set behind its prefix");
 		return -EINVAL;
@@ -71,6 +79,7 @@ void option_list_clear_allow(struct config *config)
 	free(config->allow);
 	config->allow = NULL;
 	config->allow_count = 0;
+	config->allow_self = false;
 }
 
 static int append_string(char ***list, size_t *count, const char *text)
@@ -230,6 +239,13 @@ int option_list_add_zone(const struct option_row *row, struct config *config, co
 	(void)row;
 	if (parse_domain(text, zone.name, &zone.length) < 0) {
 		snprintf(why, why_capacity, "it is no domain name below the root");
+		return -EINVAL;
+	}
+	if (zone.length > DNS_NAME_MAX - ROOM_BELOW_ZONE_BYTES) {
+		snprintf(why, why_capacity,
+			 "it has %u bytes of the %u a name may have, and %u must be left for the "
+			 "services below it; give a shorter domain",
+			 zone.length, DNS_NAME_MAX, ROOM_BELOW_ZONE_BYTES);
 		return -EINVAL;
 	}
 	for (size_t i = 0; i < config->zone_count; i++) {

@@ -4,10 +4,8 @@
  */
 #include "config/options.h"
 
-#include <stdio.h>
 #include <string.h>
 
-#include "base/buf.h"
 #include "base/bytes.h"
 #include "base/str.h"
 #include "config/config.h"
@@ -21,12 +19,11 @@
 #define KIB UINT64_C(1024)
 #define GIB (KIB * KIB * KIB)
 #define NEAR_DISTANCE 2 /* edits until a name is another one */
-#define HELP_COLUMN 34
 
-/* Loopback, link-local, RFC 1918, RFC 4193, RFC 6598. */
+/* Loopback, link-local, RFC 1918, RFC 4193, RFC 6598, and the host from any address it has. */
 #define PRIVATE_NETWORKS                                                                           \
 	"127.0.0.0/8,::1,169.254.0.0/16,fe80::/10,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,"        \
-	"fc00::/7,100.64.0.0/10"
+	"fc00::/7,100.64.0.0/10,self"
 
 static const char *const LOG_LEVELS[] = { [LOG_LEVEL_ERROR] = "error",
 					  [LOG_LEVEL_WARN] = "warn",
@@ -153,7 +150,7 @@ const struct option_row option_rows[] = {
 	{ .name = "zone",
 	  .value = "nomad",
 	  .argument = "DOMAIN",
-	  .allowed = "a domain name, at most 32 of them",
+	  .allowed = "a domain name of at most 209 bytes, at most 32 of them",
 	  .help = "domain the services live under; the first one names PTR targets",
 	  .is_repeatable = true,
 	  .needs_restart = true,
@@ -270,9 +267,10 @@ const struct option_row option_rows[] = {
 	  .parse = option_value_duration_ms },
 	{ .name = "allow",
 	  .value = PRIVATE_NETWORKS,
-	  .computed = "loopback, link-local and private networks, and this host",
+	  .computed = "loopback, link-local and private networks, self",
 	  .argument = "NETWORK",
-	  .allowed = "IP or IP/PREFIX, at most 1024 of them",
+	  .allowed = "IP, IP/PREFIX or self (this host, from any of its addresses), at most "
+		     "1024 of them",
 	  .help = "who may ask; others are refused",
 	  .is_repeatable = true,
 	  .max = 1024,
@@ -419,37 +417,4 @@ const char *option_nearest(const char *name)
 		}
 	}
 	return nearest;
-}
-
-static void print_row(struct buf *out, const struct option_row *row)
-{
-	const char *value = row->computed != NULL ? row->computed : row->value;
-	char flag[64];
-
-	snprintf(flag, sizeof(flag), "--%s%s%s", row->name, row->argument ? "=" : "",
-		 row->argument ? row->argument : "");
-	buf_printf(out, "  %-*s%s%s\n", HELP_COLUMN - 2, flag, row->help,
-		   row->is_repeatable ? "; may be repeated" : "");
-	if (value != NULL)
-		buf_printf(out, "%*s[%s]\n", HELP_COLUMN, "", value);
-}
-
-void options_print_help(struct buf *out)
-{
-	buf_puts(out, "Usage: nomad-dns [VERB] [OPTION]...\n\n"
-		      "Answers DNS for the services Nomad knows and forwards the rest.\n\n"
-		      "Options, with their defaults in brackets:\n");
-	for (size_t i = 0; i < COUNT_OF(option_rows); i++)
-		print_row(out, &option_rows[i]);
-	buf_printf(out, "  %-*s%s\n", HELP_COLUMN - 2, "--print-config",
-		   "print every option with its value and where it came from");
-	buf_printf(out, "  %-*s%s\n", HELP_COLUMN - 2, "--version", "print the version");
-	buf_printf(out, "  %-*s%s\n", HELP_COLUMN - 2, "--help", "print this text");
-	buf_puts(
-		out,
-		"\nEach option is also an environment variable (NOMAD_DNS_NEGATIVE_TTL=5s, "
-		"several\n"
-		"values with commas between) and a line of the file (negative-ttl = \"5s\", "
-		"several\n"
-		"values as [\"a\", \"b\"]). A flag beats the environment, which beats the file.\n");
 }

@@ -9,7 +9,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct buf;
 struct config;
 
 #define OPTION_NAME_MAX 63
@@ -47,6 +46,3 @@ const struct option_row *option_find(const char *name);
 
 /* The nearest name for "did you mean", or NULL when none is near (edit distance ≤ 2). */
 const char *option_nearest(const char *name);
-
-/* Writes the text of --help. */
-void options_print_help(struct buf *out);

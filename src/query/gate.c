@@ -144,7 +144,7 @@ bool gate_admits(const struct gate *gate, const struct addr *peer, const struct 
 		if (addr_is_in(peer, &config->allow[i]))
 			return true;
 	}
-	return config->allow_is_default && addr_same_ip(peer, local);
+	return config->allow_self && addr_same_ip(peer, local);
 }
 
 static enum verdict refuse(struct answer *out, uint16_t ede, const char *text)

@@ -38,6 +38,7 @@ def somewhere():
     ("--zone=" + "a" * 64, ["zone"]), ("--nomad-address=127.0.0.1:4646", ["nomad-address", "127.0.0.1:4646"]),
     ("--nomad-address=ftp://127.0.0.1", ["nomad-address"]), ("--nomad-address=unix:///" + "x" * 200, ["nomad-address"]),
     ("--forward=dns.example", ["forward", "dns.example"]), ("--forward=1.2.3.4:0x", ["forward"]),
+    ("--zone=" + ".".join(["abcdefg"] * 31), ["zone", "249 bytes of the 255", "give a shorter domain"]),
     ("--cache-size=lots", ["cache-size", "lots"]), ("--allow=10.0.0.0/33", ["allow", "10.0.0.0/33"]),
     ("--log-level=loud", ["log-level", "loud"]), ("--log-format=xml", ["log-format", "xml"]),
     ("--log-queries=some", ["log-queries", "some"]), ("--workers=0", ["workers", "0"]), ("--workers=many", ["workers", "many"]),

@@ -31,7 +31,7 @@ static void defaults_stand_alone(void **state)
 	assert_int_equal(config->workers, 1);
 	assert_int_equal(config->tcp_max_clients, 256);
 	assert_int_equal(config->tcp_idle_timeout_ms, 10000);
-	assert_true(config->allow_is_default);
+	assert_true(config->allow_self);
 	assert_int_equal(config->allow_count, 9);
 	assert_addr(&config->admin_addr, "127.0.0.1:9153");
 	assert_string_equal(config->metrics_prefix, "nomad_dns");

@@ -118,10 +118,10 @@ static void those_in_allow_may_ask(void **state)
 	assert_false(admits("192.0.2.1", "192.0.2.1"));
 }
 
-static void by_default_the_host_itself_may_ask(void **state)
+static void with_self_the_host_itself_may_ask(void **state)
 {
 	(void)state;
-	config.allow_is_default = true;
+	config.allow_self = true;
 	assert_true(admits("192.0.2.1", "192.0.2.1"));
 	assert_true(admits("2001:db8::1", "2001:db8::1"));
 	assert_false(admits("192.0.2.1", "192.0.2.2"));
@@ -323,7 +323,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(those_in_allow_may_ask, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(by_default_the_host_itself_may_ask, set_up,
+		cmocka_unit_test_setup_teardown(with_self_the_host_itself_may_ask, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(others_are_refused_with_a_reason, set_up,
 						tear_down),

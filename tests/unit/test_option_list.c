@@ -155,7 +155,9 @@ static void userinfo_is_never_printed(void **state)
 
 	(void)state;
 	assert_null(strstr(config->origin_text, "secret"));
-	assert_prints(config, "nomad-address = [\"http://***@h:4646\"]  # flag --nomad-address\n");
+	assert_prints(config,
+		      "\n# nomad-address = [\"http://***@h:4646\"]  # flag --nomad-address; as a "
+		      "file it would not say the same\n");
 	config_drop(config);
 	assert_flag_fails("--nomad-address=http://user:secret@h:x", "***@h:x");
 	assert_null(strstr(problem.text, "secret"));
@@ -170,9 +172,52 @@ static void given_allow_is_no_default(void **state)
 	struct config *config = load_well("--allow=0.0.0.0/0", "", NULL);
 
 	(void)state;
-	assert_false(config->allow_is_default);
+	assert_false(config->allow_self);
 	assert_int_equal(config->allow_count, 1);
 	config_drop(config);
+}
+
+static void allow_self_stands_beside_networks_and_alone(void **state)
+{
+	struct config *config = load_well("--allow=192.0.2.0/24 --allow=Self", "", NULL);
+
+	(void)state;
+	assert_true(config->allow_self);
+	assert_int_equal(config->allow_count, 1);
+	config_drop(config);
+	config = load_well("", "NOMAD_DNS_ALLOW=self", NULL);
+	assert_true(config->allow_self);
+	assert_int_equal(config->allow_count, 0);
+	config_drop(config);
+}
+
+/* "zone = …" of so many bytes in wire form, in labels of three letters and a last one. */
+static const char *zone_flag_of(size_t wire_bytes)
+{
+	static char flag[320];
+	size_t letters = wire_bytes - 2, at = 0; /* without the first length and the root */
+
+	memcpy(flag, "--zone=", 7);
+	for (; at < letters; at++)
+		flag[7 + at] = at % 4 == 3 && at + 1 < letters ? '.' : 'a';
+	flag[7 + at] = '\0';
+	return flag;
+}
+
+static void zone_leaves_room_for_the_names_below_it(void **state)
+{
+	struct config *config = load_well(zone_flag_of(211), "", NULL);
+
+	(void)state;
+	assert_int_equal(config->zone[0].length, 211);
+	config_drop(config);
+	assert_flag_fails(zone_flag_of(212), "it has 212 bytes of the 255 a name may have, and 44 "
+					     "must be left for the services below it; give a "
+					     "shorter domain; allowed: a domain name of at most "
+					     "209 bytes");
+	assert_flag_fails(zone_flag_of(245), "it has 245 bytes");
+	assert_flag_fails(zone_flag_of(255), "it has 255 bytes");
+	assert_flag_fails(zone_flag_of(256), "it is no domain name");
 }
 
 int main(void)
@@ -201,6 +246,10 @@ int main(void)
 						remove_directory),
 		cmocka_unit_test_setup_teardown(given_allow_is_no_default, make_directory,
 						remove_directory),
+		cmocka_unit_test_setup_teardown(allow_self_stands_beside_networks_and_alone,
+						make_directory, remove_directory),
+		cmocka_unit_test_setup_teardown(zone_leaves_room_for_the_names_below_it,
+						make_directory, remove_directory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

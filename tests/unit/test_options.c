@@ -5,11 +5,8 @@
 
 #include <cmocka.h>
 
-#include <stdio.h>
 #include <string.h>
 
-#include "base/buf.h"
-#include "base/str.h"
 #include "config/options.h"
 
 static void every_row_is_whole(void **state)
@@ -54,27 +51,6 @@ static void near_name_is_suggested(void **state)
 	assert_null(option_nearest(""));
 }
 
-static void help_names_every_option_and_default(void **state)
-{
-	struct buf help;
-
-	(void)state;
-	buf_init(&help, 0);
-	options_print_help(&help);
-	assert_false(help.failed);
-	for (size_t i = 0; i < option_row_count; i++) {
-		char flag[80];
-
-		assert_true(str_format(flag, sizeof(flag), "\n  --%s%s%s ", option_rows[i].name,
-				       option_rows[i].argument ? "=" : "",
-				       option_rows[i].argument ? option_rows[i].argument : "") > 0);
-		assert_non_null(strstr(help.data, flag));
-		assert_non_null(strstr(help.data, option_rows[i].help));
-	}
-	assert_non_null(strstr(help.data, "[127.0.0.1:1053]"));
-	buf_deinit(&help);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -82,7 +58,6 @@ int main(void)
 		cmocka_unit_test(names_are_unique),
 		cmocka_unit_test(option_that_is_not_built_is_unknown),
 		cmocka_unit_test(near_name_is_suggested),
-		cmocka_unit_test(help_names_every_option_and_default),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
