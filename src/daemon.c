@@ -101,6 +101,7 @@ static void stop_rooms(struct daemon *d)
 	close_handle((uv_handle_t *)&d->ready_timer);
 	close_handle((uv_handle_t *)&d->stop_timer);
 	close_handle((uv_handle_t *)&d->words_timer);
+	close_handle((uv_handle_t *)&d->watchdog_timer);
 	close_handle((uv_handle_t *)&d->needs_came);
 	if (d->admin) {
 		d->open_rooms++;
@@ -201,8 +202,10 @@ static void init_handles(struct daemon *d)
 	uv_timer_init(&d->loop, &d->ready_timer);
 	uv_timer_init(&d->loop, &d->stop_timer);
 	uv_timer_init(&d->loop, &d->words_timer);
+	uv_timer_init(&d->loop, &d->watchdog_timer);
 	d->needs_came.data = d->on_hup.data = d->on_term.data = d->on_int.data = d;
 	d->housekeeping.data = d->ready_timer.data = d->stop_timer.data = d->words_timer.data = d;
+	d->watchdog_timer.data = d;
 }
 
 static void say_listening(const struct daemon *d)
@@ -240,6 +243,10 @@ static int start_rooms(struct daemon *d)
 	uv_timer_start(&d->housekeeping, daemon_on_housekeeping, HOUSEKEEPING_MS, HOUSEKEEPING_MS);
 	uv_timer_start(&d->ready_timer, daemon_on_ready_timer, READY_AFTER_MS, 0);
 	daemon_files_init(&d->files, d->config);
+	daemon_watchdog_init(&d->watchdog);
+	if (d->watchdog.look_every_ms)
+		uv_timer_start(&d->watchdog_timer, daemon_on_watchdog_timer, 0,
+			       d->watchdog.look_every_ms);
 	d->phase = PHASE_RUNNING;
 	daemon_on_nomad_state(d);
 	return 0;

@@ -118,6 +118,13 @@ void daemon_on_ready_timer(uv_timer_t *timer)
 	tell_systemd_ready(timer->data);
 }
 
+void daemon_on_watchdog_timer(uv_timer_t *timer)
+{
+	struct daemon *d = timer->data;
+
+	daemon_watchdog_look(&d->watchdog, d->workers, d->worker_count);
+}
+
 void daemon_on_nomad_state(void *arg)
 {
 	struct daemon *d = arg;

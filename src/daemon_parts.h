@@ -9,6 +9,7 @@
 
 #include "base/metrics.h"
 #include "daemon_files.h"
+#include "daemon_watchdog.h"
 #include "listen/sockets.h"
 #include "nomad/need.h"
 
@@ -43,11 +44,12 @@ struct daemon {
 	unsigned worker_count;
 	struct admin *admin;
 	uv_signal_t on_hup, on_term, on_int;
-	uv_timer_t housekeeping, ready_timer, stop_timer, words_timer;
+	uv_timer_t housekeeping, ready_timer, stop_timer, words_timer, watchdog_timer;
 	/* state */
 	enum daemon_phase phase;
 	bool said_ready; /* to systemd */
 	struct daemon_files files;
+	struct daemon_watchdog watchdog;
 	struct need_word *held; /* words that found a full box, oldest first */
 	size_t held_count;
 	unsigned open_rooms; /* while closing */
@@ -63,6 +65,7 @@ void daemon_on_nomad_state(void *arg);
 void daemon_on_reload(uv_signal_t *signal, int number);
 void daemon_on_housekeeping(uv_timer_t *timer);
 void daemon_on_ready_timer(uv_timer_t *timer);
+void daemon_on_watchdog_timer(uv_timer_t *timer);
 
 /* Logs the upstream resolvers, and `report` (changed by this) line by line as warnings. */
 void daemon_say_upstreams(const struct upstream_list *list, char *report);

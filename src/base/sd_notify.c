@@ -8,6 +8,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/str.h"
+
 /* An abstract name ('@') is exactly as long as given: a NUL more would be another name
  * (unix(7)). */
 static int fill_address(const char *text, struct sockaddr_un *out, socklen_t *out_length)
@@ -50,4 +52,17 @@ int sd_notify_send(const char *state)
 	rc = sent < 0 ? -errno : 0;
 	close(fd);
 	return rc;
+}
+
+uint64_t sd_notify_watchdog_ms(void)
+{
+	const char *usec_text = getenv("WATCHDOG_USEC"), *pid_text = getenv("WATCHDOG_PID");
+	uint64_t usec, pid;
+
+	if (!usec_text || str_parse_uint(usec_text, 1, UINT64_MAX, &usec) < 0)
+		return 0;
+	if (pid_text &&
+	    (str_parse_uint(pid_text, 1, INT32_MAX, &pid) < 0 || (pid_t)pid != getpid()))
+		return 0;
+	return usec < 1000 ? 1 : usec / 1000;
 }

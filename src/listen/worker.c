@@ -185,6 +185,18 @@ void worker_stop(struct worker *worker)
 	free_worker(worker);
 }
 
+void worker_ping(struct worker *worker)
+{
+	atomic_fetch_add(&worker->ping_count, 1);
+	wake_worker(worker);
+}
+
+bool worker_has_answered(const struct worker *worker)
+{
+	return atomic_load(&worker->answered_count) == atomic_load(&worker->ping_count) ||
+	       worker_has_ended(worker);
+}
+
 const struct metrics *worker_metrics(const struct worker *worker)
 {
 	return &worker->metrics;

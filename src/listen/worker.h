@@ -56,5 +56,11 @@ bool worker_has_ended(const struct worker *worker);
 /* worker_ask_stop if that was not done yet; then joins and frees. */
 void worker_stop(struct worker *worker);
 
+/* Asks for a sign of life. Returns at once. */
+void worker_ping(struct worker *worker);
+
+/* Whether its loop has come round since the last ping, or its thread has ended as asked. */
+bool worker_has_answered(const struct worker *worker);
+
 /* Counters of this worker; readable from any thread. */
 const struct metrics *worker_metrics(const struct worker *worker);

@@ -196,6 +196,7 @@ static void on_wake(uv_async_t *async)
 	struct worker *worker = async->data;
 	struct worker_message message;
 
+	atomic_store(&worker->answered_count, atomic_load(&worker->ping_count));
 	zone_read_begin();
 	while (mailbox_take(worker->box, &message) == 0) {
 		if (worker->pipeline)

@@ -24,6 +24,8 @@ struct worker {
 	struct mailbox *needs;
 	atomic_bool stop_asked;
 	atomic_bool has_ended;
+	atomic_uint ping_count;	    /* asked for from outside */
+	atomic_uint answered_count; /* how many there were when the loop last came round */
 	pthread_mutex_t wake_lock;
 	bool can_wake; /* under wake_lock */
 

@@ -83,6 +83,7 @@ check_unit "$(place_unit port53 port53.conf token.conf)" "$EXPOSURE_53_MAX"
 
 check_setting Type=notify
 check_setting Restart=always
+check_setting WatchdogSec=10
 check_setting RestartSec=200ms
 check_setting StartLimitIntervalSec=0
 check_setting 'RestartPreventExitStatus=64 78'

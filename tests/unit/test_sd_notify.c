@@ -97,6 +97,32 @@ static void bad_address_is_refused(void **state)
 	assert_int_equal(sd_notify_send("READY=1"), -ENOENT);
 }
 
+static void watchdog_is_wanted_in_microseconds_and_of_one_process(void **state)
+{
+	char pid[32];
+
+	(void)state;
+	unsetenv("WATCHDOG_PID");
+	unsetenv("WATCHDOG_USEC");
+	assert_int_equal(sd_notify_watchdog_ms(), 0);
+	setenv("WATCHDOG_USEC", "10000000", 1);
+	assert_int_equal(sd_notify_watchdog_ms(), 10000);
+	snprintf(pid, sizeof(pid), "%d", (int)getpid());
+	setenv("WATCHDOG_PID", pid, 1);
+	assert_int_equal(sd_notify_watchdog_ms(), 10000);
+	setenv("WATCHDOG_PID", "1", 1); /* our parent's, inherited */
+	assert_int_equal(sd_notify_watchdog_ms(), 0);
+	setenv("WATCHDOG_PID", "me", 1);
+	assert_int_equal(sd_notify_watchdog_ms(), 0);
+	unsetenv("WATCHDOG_PID");
+	setenv("WATCHDOG_USEC", "1", 1);
+	assert_int_equal(sd_notify_watchdog_ms(), 1);
+	setenv("WATCHDOG_USEC", "0", 1);
+	assert_int_equal(sd_notify_watchdog_ms(), 0);
+	setenv("WATCHDOG_USEC", "10s", 1);
+	assert_int_equal(sd_notify_watchdog_ms(), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -104,6 +130,7 @@ int main(void)
 		cmocka_unit_test(state_reaches_an_abstract_name),
 		cmocka_unit_test(nobody_listening_is_no_failure),
 		cmocka_unit_test(bad_address_is_refused),
+		cmocka_unit_test(watchdog_is_wanted_in_microseconds_and_of_one_process),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,7 +32,7 @@
 static struct pipeline *fake;
 static bool fake_fails;
 static uint64_t fake_asked_while_closing;
-static sem_t hear_may_go_on;
+static sem_t hear_has_begun, hear_may_go_on;
 static atomic_bool hear_blocks;
 static atomic_uint heard_count, configured_count, upstreams_count;
 
@@ -83,8 +83,10 @@ void pipeline_close(struct pipeline *pipeline, void (*closed)(void *), void *arg
 void pipeline_hear(struct pipeline *pipeline, const struct need_word *word)
 {
 	(void)word;
-	if (atomic_load(&hear_blocks))
+	if (atomic_load(&hear_blocks)) {
+		(void)sem_post(&hear_has_begun);
 		(void)sem_wait(&hear_may_go_on);
+	}
 	fake_answer_all(pipeline);
 	atomic_fetch_add(&heard_count, 1);
 }
@@ -141,6 +143,8 @@ static struct room *room_new(void)
 	assert_non_null(room->upstreams);
 	fake_fails = false;
 	atomic_store(&hear_blocks, false);
+	while (sem_trywait(&hear_has_begun) == 0)
+		continue;
 	atomic_store(&heard_count, 0);
 	atomic_store(&configured_count, 0);
 	atomic_store(&upstreams_count, 0);
@@ -344,6 +348,27 @@ static void a_full_box_says_so_and_does_not_keep_the_worker_alive(void **state)
 	assert_int_equal(atomic_load(&heard_count), told);
 }
 
+static void only_a_loop_that_turns_answers_a_ping(void **state)
+{
+	struct room *room = room_open();
+	int udp = client_of(room, SOCK_DGRAM);
+
+	(void)state;
+	assert_true(worker_has_answered(room->worker));
+	atomic_store(&hear_blocks, true);
+	say_word(room);
+	assert_int_equal(sem_wait(&hear_has_begun), 0);
+	worker_ping(room->worker);
+	assert_false(worker_has_answered(room->worker));
+	atomic_store(&hear_blocks, false);
+	assert_int_equal(sem_post(&hear_may_go_on), 0);
+	for (int times = 0; times < 1000 && !worker_has_answered(room->worker); times++)
+		round_trip(udp);
+	assert_true(worker_has_answered(room->worker));
+	(void)close(udp);
+	room_close(room);
+}
+
 static void messages_after_the_end_are_dropped_with_what_they_hold(void **state)
 {
 	struct room *room = room_open();
@@ -521,6 +546,7 @@ int main(void)
 		cmocka_unit_test(a_word_from_nomad_reaches_those_that_wait),
 		cmocka_unit_test(new_configuration_and_upstreams_reach_the_pipeline),
 		cmocka_unit_test(a_full_box_says_so_and_does_not_keep_the_worker_alive),
+		cmocka_unit_test(only_a_loop_that_turns_answers_a_ping),
 		cmocka_unit_test(messages_after_the_end_are_dropped_with_what_they_hold),
 		cmocka_unit_test(a_flush_is_reported_to_whoever_waits),
 		cmocka_unit_test(a_flush_after_the_end_is_reported_too),
@@ -531,7 +557,7 @@ int main(void)
 		cmocka_unit_test(the_thread_has_a_name_and_leaves_signals_to_others),
 	};
 
-	if (sem_init(&hear_may_go_on, 0, 0))
+	if (sem_init(&hear_has_begun, 0, 0) || sem_init(&hear_may_go_on, 0, 0))
 		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
