@@ -11,6 +11,15 @@ void name_fold(const uint8_t *name, size_t length, uint8_t *out)
 		out[i] = name_fold_byte(name[i]);
 }
 
+bool name_is_same(const uint8_t *a, const uint8_t *b, size_t length)
+{
+	for (size_t i = 0; i < length; i++) {
+		if (name_fold_byte(a[i]) != name_fold_byte(b[i]))
+			return false;
+	}
+	return true;
+}
+
 static bool is_digit(char c)
 {
 	return c >= '0' && c <= '9';

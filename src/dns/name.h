@@ -23,6 +23,9 @@ static inline uint8_t name_fold_byte(uint8_t byte)
  * they survive. */
 void name_fold(const uint8_t *name, size_t length, uint8_t *out);
 
+/* Whether two names of that length differ in case at most. */
+bool name_is_same(const uint8_t *a, const uint8_t *b, size_t length);
+
 /*
  * Text ("redis.default.nomad", final dot optional, \DDD and \X escapes) to wire form. Returns the
  * length with the root label, or -EINVAL (empty label, label over 63, name over 255, bad escape).

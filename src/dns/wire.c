@@ -1,5 +1,7 @@
 #include "dns/wire.h"
 
+#include <string.h>
+
 #include "base/bytes.h"
 #include "dns/name.h"
 
@@ -93,8 +95,7 @@ size_t wire_check_name(struct wire *wire, size_t at, size_t limit)
 	return 0;
 }
 
-/* The offset behind a checked name. */
-static size_t skip_name(const struct wire *wire, size_t at)
+size_t wire_skip_name(const struct wire *wire, size_t at)
 {
 	while (wire->packet[at] != 0) {
 		if (wire->packet[at] > DNS_LABEL_MAX)
@@ -104,7 +105,7 @@ static size_t skip_name(const struct wire *wire, size_t at)
 	return at + 1;
 }
 
-size_t wire_expand_name(const struct wire *wire, size_t at, uint8_t out[DNS_NAME_MAX])
+size_t wire_spell_name(const struct wire *wire, size_t at, uint8_t out[DNS_NAME_MAX])
 {
 	size_t length = 0;
 
@@ -115,11 +116,19 @@ size_t wire_expand_name(const struct wire *wire, size_t at, uint8_t out[DNS_NAME
 			at = pointer_at(wire, at);
 			continue;
 		}
-		name_fold(wire->packet + at, label_bytes, out + length);
+		memcpy(out + length, wire->packet + at, label_bytes);
 		length += label_bytes;
 		at += label_bytes;
 	}
 	out[length++] = 0;
+	return length;
+}
+
+size_t wire_expand_name(const struct wire *wire, size_t at, uint8_t out[DNS_NAME_MAX])
+{
+	size_t length = wire_spell_name(wire, at, out);
+
+	name_fold(out, length, out);
 	return length;
 }
 
@@ -150,7 +159,7 @@ bool wire_check_rr(struct wire *wire, size_t at, struct wire_rr *out)
 
 void wire_read_rr(const struct wire *wire, size_t at, struct wire_rr *out)
 {
-	read_fixed(wire, at, skip_name(wire, at), out);
+	read_fixed(wire, at, wire_skip_name(wire, at), out);
 }
 
 static const struct rdata_shape *find_shape(uint16_t type)
@@ -187,4 +196,21 @@ bool wire_check_rdata(struct wire *wire, const struct wire_rr *rr)
 	if (shape->tail == TAIL_ANY)
 		return at <= rr->end;
 	return at + shape->tail == rr->end;
+}
+
+unsigned wire_find_names(const struct wire *wire, const struct wire_rr *rr, size_t out_at[2])
+{
+	const struct rdata_shape *shape = find_shape(rr->type);
+	size_t at = rr->rdata_at;
+
+	if (!shape)
+		return 0;
+	at += shape->prefix;
+	for (unsigned i = 0; i < shape->strings; i++)
+		at += (size_t)wire->packet[at] + 1;
+	for (unsigned i = 0; i < shape->names; i++) {
+		out_at[i] = at;
+		at = wire_skip_name(wire, at);
+	}
+	return shape->names;
 }

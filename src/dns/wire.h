@@ -31,11 +31,21 @@ struct wire_rr {
  * points where no name is. */
 size_t wire_check_name(struct wire *wire, size_t at, size_t limit);
 
-/* Writes a checked name, folded and without pointers. Returns its length. */
+/* Writes a checked name without pointers, in the case it came in. Returns its length. */
+size_t wire_spell_name(const struct wire *wire, size_t at, uint8_t out[DNS_NAME_MAX]);
+
+/* The same, folded. */
 size_t wire_expand_name(const struct wire *wire, size_t at, uint8_t out[DNS_NAME_MAX]);
 
 /* Checks the record at `at`, its owner and its lengths, not its RDATA. */
 bool wire_check_rr(struct wire *wire, size_t at, struct wire_rr *out);
+
+/* The offset behind a checked name. */
+size_t wire_skip_name(const struct wire *wire, size_t at);
+
+/* Where the names in the RDATA of a checked record begin, one behind the other. How many: 0 to 2.
+ */
+unsigned wire_find_names(const struct wire *wire, const struct wire_rr *rr, size_t out_at[2]);
 
 /* Reads a record that wire_check_rr has passed. */
 void wire_read_rr(const struct wire *wire, size_t at, struct wire_rr *out);

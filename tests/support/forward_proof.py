@@ -43,11 +43,12 @@ class Probe:
         self.port = server.port
         self.upstream = upstream
 
-    def ask(self, name=None, rdtype=None, tcp=False):
+    def ask(self, name=None, rdtype=None, tcp=False, each=False):
+        """`each`: every record is a set of its own, as it stood in the message."""
         query = dns.message.make_query(name or self.name, rdtype or self.mode.rdtype, use_edns=0, payload=1232)
         exchange = dns.query.tcp if tcp else dns.query.udp
         try:
-            return exchange(query, "127.0.0.1", port=self.port, timeout=GIVE_UP_S)
+            return exchange(query, "127.0.0.1", port=self.port, timeout=GIVE_UP_S, one_rr_per_rrset=each)
         except dns.exception.Timeout:
             raise Wrong("no reply") from None
         except (dns.exception.DNSException, OSError, EOFError) as error:
@@ -80,7 +81,7 @@ def is_right(probe, reply):
 
 def is_single(probe, reply):
     is_right(probe, reply)
-    want(reply.to_wire() and len(reply.answer[0]) == 1, "more than one record")
+    want(len(probe.ask(each=True).answer) == 1, "more than one record")
 
 
 def is_failure(probe, reply):
@@ -145,18 +146,44 @@ def has_no_lie(probe, reply):
     want(LIE not in addresses(later), "a lie was kept")
 
 
+def has_no_strangers(probe, reply):
+    """No section says anything of the victim, or has the forged address: who is behind us may believe it."""
+    for section in (reply.answer, reply.authority, reply.additional):
+        for rrset in section:
+            want(rrset.name.to_text() not in (VICTIM, OWN, "example.", "ns.evil.example."), f"{rrset.name} is passed on")
+            want(LIE not in [record.to_text() for record in rrset], "the forged address is passed on")
+
+
 def is_clean(probe, reply):
     """The answer, none of the poison, and the victim is asked for when its turn comes."""
     is_right(probe, reply)
+    has_no_strangers(probe, reply)
     later = probe.ask(VICTIM, "A")
     want(LIE not in addresses(later), "the victim is poisoned")
     want(addresses(later) == [address_of(VICTIM)], f"the victim is gone: {rcode(later)}")
 
 
 def is_clean_negative(probe, reply):
-    want(LIE not in addresses(reply), "a lie was passed on")
+    has_no_strangers(probe, reply)
     later = probe.ask(VICTIM, "A")
     want(addresses(later) == [address_of(VICTIM)], f"the victim is gone: {rcode(later)}")
+
+
+def is_good_beside_junk(probe, reply):
+    """Junk goes, and what is good behind it stays, in each section."""
+    is_clean(probe, reply)
+    want([rrset.name.to_text() for rrset in reply.authority] == ["mode.test."], "AUTHORITY lost what is good")
+    want([rrset.name.to_text() for rrset in reply.additional] == ["ns.mode.test."], "ADDITIONAL lost what is good")
+
+
+def is_in_our_case(probe, reply):
+    """Every owner that is the question's name comes back as the client wrote it."""
+    is_right(probe, reply)
+    name = probe.name.upper()
+    for _ in range(2):
+        again = probe.ask(name, each=True)
+        found = {rrset.name.to_text() for rrset in again.answer}
+        want(found == {name + "."}, f"owners {found}")
 
 
 def is_cross(probe, reply):
@@ -171,7 +198,8 @@ REPLIES = {
     "right": is_right, "single": is_single, "failure": is_failure, "right-or-failure": is_right_or_failure,
     "nxdomain": is_negative("NXDOMAIN"), "nodata": is_negative("NOERROR"), "aliased": is_aliased, "opaque": is_opaque,
     "no-options": has_no_options, "one-ttl": has_one_ttl, "with-more": is_with_more, "many": is_many,
-    "no-lie": has_no_lie, "clean": is_clean, "clean-negative": is_clean_negative, "cross": is_cross, "any": is_any,
+    "no-lie": has_no_lie, "clean": is_clean, "clean-negative": is_clean_negative,
+    "good-beside-junk": is_good_beside_junk, "our-case": is_in_our_case, "cross": is_cross, "any": is_any,
 }
 
 

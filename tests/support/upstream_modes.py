@@ -431,6 +431,26 @@ def mode_poison(asked):
     return [Send(reply)]
 
 
+def mode_junk_first(asked):
+    """In each section something of another name, then what belongs there."""
+    reply = reply_to(asked)
+    victim = dns.name.from_text(VICTIM)
+    add(reply.answer, victim, 3600, "A", LIE)
+    fill(reply, asked)
+    add(reply.authority, dns.name.from_text("example."), 3600, "NS", "ns.evil.example.")
+    add(reply.authority, MODE_ZONE, 300, "NS", "ns.mode.test.")
+    add(reply.additional, victim, 3600, "A", LIE)
+    add(reply.additional, dns.name.from_text("ns.mode.test."), 300, "A", "192.0.2.53")
+    return [Send(reply)]
+
+
+def mode_uncompressed(asked):
+    """Two addresses, whose owner is written out each time as the question came."""
+    record = asked.name.to_wire() + a_tail()[:-4]
+    addresses = [bytes(int(part) for part in address_of(asked.name).split(".")), bytes([192, 0, 2, 1])]
+    return [Send(header(asked, 1, 2) + question_wire(asked) + b"".join(record + address for address in addresses))]
+
+
 def mode_poison_own(asked):
     """Beside the answer: an address for a name of ours."""
     reply = fill(reply_to(asked), asked)
@@ -614,6 +634,9 @@ MODES = {
     "cname-long": Mode(mode_cname_long, "forty aliases in a row", "any", None, 3, 3),
     "unrelated": Mode(mode_unrelated, "the address of some other name", "no-lie", None, 3, 3),
     "poison": Mode(mode_poison, "records of names not asked for, in the section told or in each", "clean", udp=1),
+    "junk-first": Mode(mode_junk_first, "in each section something of another name, then what belongs there",
+                       "good-beside-junk", udp=1),
+    "uncompressed": Mode(mode_uncompressed, "owners written out in the case of the question", "our-case", udp=1),
     "poison-own": Mode(mode_poison_own, "records of a name of ours", "clean", None, 3, 1),
     "foreign-soa": Mode(mode_foreign_soa, "a negative answer with the SOA of another zone", "clean-negative", None, 3, 3),
     # size

@@ -26,6 +26,7 @@ static struct packet {
 	uint8_t bytes[70000];
 	size_t length;
 	uint16_t type;
+	uint32_t address_count;
 } packet;
 
 static void put(const void *data, size_t length)
@@ -53,6 +54,7 @@ static void begin(unsigned flags, uint16_t type)
 {
 	packet.length = 0;
 	packet.type = type;
+	packet.address_count = 0;
 	put16(ID);
 	put16(DNS_FLAG_QR | DNS_FLAG_RD | DNS_FLAG_RA | flags);
 	put16(1);
@@ -85,10 +87,11 @@ static void put_rr(unsigned owner_at, unsigned type, uint32_t ttl_s, unsigned rd
 	put16(rdlength);
 }
 
+/* An address of the name that was asked for. */
 static void put_a(uint32_t ttl_s)
 {
 	put_rr(QNAME_AT, DNS_TYPE_A, ttl_s, 4);
-	put("\300\0\2\1", 4);
+	put32(0xc0000201 + packet.address_count++); /* another one each time */
 }
 
 static void put_soa(unsigned owner_at, uint32_t ttl_s, uint32_t minimum_s)
@@ -672,7 +675,7 @@ static void opt_is_no_part_of_the_image(void **state)
 	free(reply.image);
 }
 
-static void records_behind_the_opt_are_dropped(void **state)
+static void opt_between_records_is_no_part_of_the_image(void **state)
 {
 	struct reply reply;
 
@@ -684,9 +687,9 @@ static void records_behind_the_opt_are_dropped(void **state)
 	put_a(100);
 	set_counts(1, 0, 3);
 	reply = expect_ok();
-	assert_int_equal(reply.image->rr_count, 2);
-	assert_int_equal(reply.image->additional_count, 1);
-	assert_int_equal(reply.image->byte_count, 32);
+	assert_int_equal(reply.image->rr_count, 3);
+	assert_int_equal(reply.image->additional_count, 2);
+	assert_int_equal(reply.image->byte_count, 48);
 	free(reply.image);
 }
 
@@ -734,7 +737,7 @@ static bool is_under_ours(const void *arg, const uint8_t *name, size_t length)
 	return name_is_in(name, length, arg, 7);
 }
 
-static void record_of_a_name_of_ours_ends_the_image(void **state)
+static void record_of_a_name_of_ours_is_dropped(void **state)
 {
 	static const uint8_t ours[] = "\5nomad";
 	struct reply_expect expect = { .id = ID,
@@ -760,7 +763,8 @@ static void record_of_a_name_of_ours_ends_the_image(void **state)
 	set_counts(2, 0, 1);
 	assert_int_equal(reply_parse(packet.bytes, packet.length, &expect, &reply), REPLY_OK);
 	assert_int_equal(reply.image->answer_count, 1);
-	assert_int_equal(reply.image->rr_count, 1);
+	assert_int_equal(reply.image->additional_count, 1);
+	assert_int_equal(reply.image->rr_count, 2);
 	assert_true(reply.is_negative);
 	assert_int_equal(reply.negative_ttl, 0);
 	free(reply.image);
@@ -1062,8 +1066,8 @@ static void what_stands_in_answer_about_another_name_is_dropped(void **state)
 	reply = expect_ok();
 	assert_false(reply.is_negative);
 	assert_int_equal(reply.image->answer_count, 1);
-	assert_int_equal(reply.image->additional_count, 0);
-	assert_int_equal(reply.image->rr_count, 1);
+	assert_int_equal(reply.image->additional_count, 1);
+	assert_int_equal(reply.image->rr_count, 2);
 	free(reply.image);
 }
 
@@ -1231,12 +1235,12 @@ int main(void)
 		cmocka_unit_test(record_of_another_class_is_bad),
 		cmocka_unit_test(question_type_as_a_record_is_bad),
 		cmocka_unit_test(opt_is_no_part_of_the_image),
-		cmocka_unit_test(records_behind_the_opt_are_dropped),
+		cmocka_unit_test(opt_between_records_is_no_part_of_the_image),
 		cmocka_unit_test(record_behind_the_opt_must_be_sound_too),
 		cmocka_unit_test(extended_rcode_comes_from_the_opt),
 		cmocka_unit_test(ede_is_read),
 		cmocka_unit_test(ede_text_is_kept_up_to_its_nul),
-		cmocka_unit_test(record_of_a_name_of_ours_ends_the_image),
+		cmocka_unit_test(record_of_a_name_of_ours_is_dropped),
 		cmocka_unit_test(two_opts_are_bad),
 		cmocka_unit_test(opt_outside_additional_is_bad),
 		cmocka_unit_test(opt_below_the_root_is_bad),
