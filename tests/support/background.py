@@ -100,7 +100,7 @@ class Truth:
         self.nomad = nomad
         self.zone = zone
         self.lock = threading.Lock()
-        self.history = {}   # name → ([times], [sets of addresses])
+        self.history = {}   # name → ([when a change began], [when it was made], [sets of addresses after it])
         self.outages = []   # [begin, end or None, how long after the end]
         self.removal_s = REMOVAL_S
         self.note()
@@ -121,26 +121,37 @@ class Truth:
 
         return self.nomad.call(look)
 
-    def note(self):
+    def note(self, begun=None):
+        """What is true from now on; what came of a change that began earlier was already seen then, or not yet."""
         now = time.monotonic()
+        begun = now if begun is None else begun
         found = self.current()
         with self.lock:
             for name in self.history.keys() - found.keys():
-                self.add(name, now, frozenset())
+                self.add(name, begun, frozenset())
             for name, addresses in found.items():
-                self.add(name, now, frozenset(addresses))
+                self.add(name, begun, frozenset(addresses))
 
-    def add(self, name, now, addresses):
-        times, states = self.history.setdefault(name, ([], []))
+    def add(self, name, begun, addresses):
+        begins, ends, states = self.history.setdefault(name, ([], [], []))
         if not states or states[-1] != addresses:
-            times.append(now)
+            begins.append(begun)
+            ends.append(time.monotonic())
             states.append(addresses)
+
+    @contextlib.contextmanager
+    def changing(self):
+        """Changes of the fake; until the end of it both what was and what will be may be answered."""
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.note(begun)
 
     def do(self, change, *args, **kwargs):
         """Any change of the fake, and what came of it."""
-        result = change(*args, **kwargs)
-        self.note()
-        return result
+        with self.changing():
+            return change(*args, **kwargs)
 
     def register(self, *entries):
         return self.do(self.nomad.register, *entries)
@@ -159,26 +170,27 @@ class Truth:
             with self.lock:
                 self.outages[-1][1] = time.monotonic()
 
-    def since(self, moment, until):
+    def since(self, moment, until, removal_s):
         """From when on an answer given in [moment, until] may date."""
-        start = moment - self.removal_s
+        start = moment - removal_s
         for begin, end, return_s in reversed(self.outages):
             if (end is None or start <= end + return_s) and begin <= until:
-                start = min(start, begin - self.removal_s)
+                start = min(start, begin - removal_s)
         return start
 
     def states(self, name, start, end):
         """The sets of addresses there were at any moment of [start, end]."""
-        times, states = self.history.get(name, ([], []))
-        first = bisect.bisect_right(times, start) - 1
-        last = bisect.bisect_right(times, end)
+        begins, ends, states = self.history.get(name, ([], [], []))
+        first = bisect.bisect_left(ends, start) - 1
+        last = bisect.bisect_right(begins, end)
         found = states[max(first, 0):last]
         return found if first >= 0 else [frozenset(), *found]
 
-    def judge(self, name, answer, sent, received):
-        """None, or what is wrong with the answer to a question for a name of the zone."""
+    def judge(self, name, answer, sent, received, removal_s=None):
+        """None, or what is wrong with the answer to a question for a name of the zone. To be asked when no change is under
+        way any more: until then what it brings is not known here."""
         with self.lock:
-            states = self.states(name, self.since(sent, received), received)
+            states = self.states(name, self.since(sent, received, removal_s or self.removal_s), received)
         allowed = set().union(*states)
         if answer.addresses - allowed:
             return f"gone: {sorted(answer.addresses - allowed)}"
@@ -188,12 +200,12 @@ class Truth:
 
     def names(self):
         with self.lock:
-            return [name for name, (_, states) in self.history.items() if states[-1]]
+            return [name for name, (_, _, states) in self.history.items() if states[-1]]
 
     def differences(self, port, timeout_s=REPLY_S):
         """[(name, expected, answer)] where DNS says something else than Nomad has."""
         with self.lock:
-            expected = {name: states[-1] for name, (_, states) in self.history.items()}
+            expected = {name: states[-1] for name, (_, _, states) in self.history.items()}
         answers = ask_all(port, list(expected), timeout_s)
         wrong = []
         for name, addresses in expected.items():
@@ -254,6 +266,7 @@ class Load(threading.Thread):
         self.known = known
         self.is_over = threading.Event()
         self.waiting = {}
+        self.answered = []  # to known names, judged at the end: see Truth.judge
         self.lost = []
         self.unknown_failures = []
         self.counts = {"known": 0, "unknown": 0, "cached": 0, "cold": 0}
@@ -330,7 +343,7 @@ class Load(threading.Thread):
         self.latencies.append(received - sent)
         why = None
         if kind == "known":
-            why = self.truth.judge(name, answer, sent, received)
+            self.answered.append((name, answer, sent, received, self.truth.removal_s))
         elif kind == "unknown":
             if answer.rcode == NOERROR:
                 why = "made up"
@@ -345,6 +358,12 @@ class Load(threading.Thread):
         """Ends it and gives the tally; asserts nothing."""
         self.is_over.set()
         self.join()
+        for name, answer, sent, received, removal_s in self.answered:
+            why = self.truth.judge(name, answer, sent, received, removal_s)
+            if why:
+                self.lost.append(("known", name, f"{why}; {answer}", sent))
+        self.answered.clear()
+        self.lost.sort(key=lambda entry: entry[3])
         ordered = sorted(self.latencies)
         return {"sent": sum(self.counts.values()), "lost": len(self.lost), **self.counts,
                 "p99_ms": 1000 * ordered[len(ordered) * 99 // 100] if ordered else None,
