@@ -14,7 +14,8 @@
 #include "nomad/json.h"
 #include "nomad/mirror_parts.h"
 
-#define BEHIND_MS_MAX 1000
+#define DOUBT_MS 500	   /* behind that long, what is held is believed no more … */
+#define BEHIND_MS_MAX 1000 /* … and the stream neither */
 #define QUEUE_MAX_BYTES (16u << 20)
 #define RETRY_MS_MIN 1000
 #define RETRY_MS_MAX 30000
@@ -309,6 +310,7 @@ void mirror_sync_heard(struct mirror *mirror, uint64_t index)
 		return;
 	sync->behind_index = index;
 	sync->behind_ms = clock_now_ms();
+	sync->is_doubtful = false;
 	mirror_live_arm(mirror);
 }
 
@@ -361,6 +363,11 @@ static void notice_behind(struct mirror *mirror)
 	mirror_sync_again(mirror, true, "a change was not in it");
 }
 
+static uint64_t behind_next_ms(const struct sync *sync)
+{
+	return sync->behind_ms + (sync->is_doubtful ? BEHIND_MS_MAX : DOUBT_MS);
+}
+
 uint64_t mirror_sync_tick(struct mirror *mirror, uint64_t now_ms)
 {
 	struct sync *sync = &mirror->sync;
@@ -393,12 +400,16 @@ uint64_t mirror_sync_tick(struct mirror *mirror, uint64_t now_ms)
 		notice_behind(mirror);
 		return now_ms;
 	}
+	if (sync->behind_ms && now_ms >= sync->behind_ms + DOUBT_MS && !sync->is_doubtful) {
+		sync->is_doubtful = true;
+		mirror_live_expire(mirror);
+	}
 	if (sync->audit_at_ms && now_ms >= sync->audit_at_ms)
 		audit(mirror, now_ms);
 	next_ms = mirror_stream_tick(mirror, now_ms);
 	if (sync->audit_at_ms && sync->audit_at_ms < next_ms)
 		next_ms = sync->audit_at_ms;
-	if (sync->behind_ms && sync->behind_ms + BEHIND_MS_MAX < next_ms)
-		next_ms = sync->behind_ms + BEHIND_MS_MAX;
+	if (sync->behind_ms && behind_next_ms(sync) < next_ms)
+		next_ms = behind_next_ms(sync);
 	return next_ms;
 }

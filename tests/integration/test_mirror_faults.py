@@ -14,7 +14,6 @@ from scene import CHANGED, CONVERGE_S, SLACK_S, Scene, await_tier, instance, ser
 
 TOKENS = ["11111111-2222-3333-4444-555555555555", "99999999-2222-3333-4444-555555555555"]
 ERROR_RETURN_S = 4.0    # an agent that answers with errors is asked again after 1 s, 2 s, …
-UNTOLD_S = 2.0          # a change that only the alarm knows of
 
 
 @pytest.fixture
@@ -139,7 +138,6 @@ def half_an_event(scene):
 
 def stream_silent(is_beating):
     def row(scene):
-        scene.truth.removal_s = UNTOLD_S
         scene.nomad.silence_streams(is_beating)
         scene.change()
         scene.truth.converge(scene.port, CONVERGE_S, SLACK_S)
@@ -149,7 +147,6 @@ def stream_silent(is_beating):
 
 
 def stream_ended(scene):
-    scene.truth.removal_s = UNTOLD_S
     scene.nomad.end_streams()
     scene.change()
 
@@ -171,7 +168,6 @@ def replayed(scene):
 
 def unknown_namespace(scene):
     """Streams of all namespaces froze their list: this one's events are missing from them."""
-    scene.truth.removal_s = UNTOLD_S
     scene.nomad.add_namespace("late")
     scene.truth.register(instance("web", "10.60.0.1", Namespace="late"))
     scene.truth.converge(scene.port, CONVERGE_S, SLACK_S)
@@ -179,7 +175,6 @@ def unknown_namespace(scene):
 
 
 def namespace_again(scene):
-    scene.truth.removal_s = UNTOLD_S
     scene.truth.do(scene.nomad.drop_namespace, "prod")
     scene.truth.converge(scene.port, CONVERGE_S, SLACK_S)
     scene.nomad.add_namespace("prod")
@@ -200,14 +195,12 @@ def odd_types(scene):
 
 def untold_removal(scene):
     """What the collector leaves moves the index, and no stream is told."""
-    scene.truth.removal_s = UNTOLD_S + 1
     scene.truth.deregister(None, ServiceName="svc4", Namespace="default")
     scene.truth.deregister(None, ServiceName="svc5", Namespace="prod", Port=8001)
 
 
 def burst(scene):
     """1,000 changes at once: a real agent drops the stream in the middle of them, and says nothing."""
-    scene.truth.removal_s = UNTOLD_S
     before = scene.nomad.catalogue.broker.dropped_count
 
     def change():
@@ -251,7 +244,6 @@ def flapping(scene, drop_every=None):
 
 
 def flapping_and_dropped(scene):
-    scene.truth.removal_s = UNTOLD_S
     before = scene.nomad.catalogue.broker.dropped_count
     flapping(scene, drop_every=7)
     assert scene.nomad.catalogue.broker.dropped_count > before

@@ -17,6 +17,7 @@ struct fake_name {
 	char key[200];	/* "redis.default", "default", "192.0.2.1" */
 	char text[600]; /* "LOADED 192.0.2.1:80(v1,http) …" */
 	struct zone_times times;
+	unsigned term; /* the zone's, when the times were told */
 };
 
 struct zone {
@@ -61,6 +62,7 @@ static inline struct fake_name *fake_put(const char *key, const struct zone_time
 	name->text[0] = '\0';
 	if (times)
 		name->times = *times;
+	name->term = fake_zone.term;
 	fake_zone.publish_count++;
 	return name;
 }
@@ -162,6 +164,7 @@ bool zone_touch_service(struct zone *zone, const char *namespace_label, const ch
 	if (!name)
 		return false;
 	name->times = *times;
+	name->term = zone->term;
 	zone->touch_count++;
 	return true;
 }

@@ -59,7 +59,10 @@ static void open_watch(void)
 
 static bool is_live(const char *key)
 {
-	return fake_find(key) && fake_find(key)->times.fresh_until_ms == ZONE_LIVE;
+	const struct fake_name *name = fake_find(key);
+
+	return name && name->times.fresh_until_ms == ZONE_LIVE &&
+	       zone_live_end(&fake_zone, name->term) == ZONE_LIVE;
 }
 
 /* ---- stream ---- */
@@ -171,6 +174,18 @@ static void change_that_only_the_alarm_told_is_found_within_a_second(void **stat
 	line(STREAM, "{}");
 	assert_int_equal(asked(LIST_ALL), 2);
 	answer(LIST_ALL, LIST_WEB, 12);
+	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+}
+
+static void what_is_held_is_old_before_a_second_has_passed(void **state)
+{
+	(void)state;
+	open_live();
+	answer(ALARM_10, "[]", 12);
+	advance(499);
+	assert_true(is_live("web.default"));
+	advance(1);
+	assert_false(is_live("web.default"));
 	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
 }
 
@@ -339,7 +354,7 @@ static void reply_of_the_list_under_way_may_show_that_the_index_went_back(void *
 	line(STREAM, "{}");
 	answer(LIST_ALL, LIST_WEB, 5);
 	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
-	assert_false(is_live("web.default") && zone_live_end(&fake_zone, 0) == ZONE_LIVE);
+	assert_false(is_live("web.default"));
 }
 
 static void index_beyond_all_measure_costs_one_list(void **state)
@@ -418,6 +433,7 @@ int main(void)
 		TEST(last_instance_goes_after_settle),
 		TEST(restart_within_settle_is_not_seen),
 		TEST(change_that_only_the_alarm_told_is_found_within_a_second),
+		TEST(what_is_held_is_old_before_a_second_has_passed),
 		TEST(later_frame_does_not_hide_one_that_is_missing),
 		TEST(alarm_about_a_change_the_stream_told_means_nothing),
 		TEST(silent_stream_is_given_up_after_a_heartbeat_and_a_half),
