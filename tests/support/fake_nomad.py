@@ -50,6 +50,7 @@ from loop_thread import HEAD_MAX, LoopThread, read_request, serve_control
 CHUNK_ABOVE_BYTES = 2048  # Go's net/http buffers that much before it gives up on a Content-Length
 WAIT_MAX_S = 300.0
 NO_LEADER_S = 5.1
+CONNECTIONS_MAX = 100  # of one client's address; all of 127.0.0.1 is one
 LARGE_BODY_BYTES = 1 << 18  # above it gzip is done the quick way, once
 UNUSED_NAMESPACE = "~"
 
@@ -173,6 +174,7 @@ class Catalogue:
         self.tree = {}          # namespace → name → ID → entry
         self.waiters = set()
         self.is_alarm_deaf = False
+        self.restored_count = 0
         self.broker = Broker(buffer_size)
 
     def of(self, namespace, name):
@@ -256,7 +258,7 @@ class FakeNomad(LoopThread):
     """The agent. Every public method may be called from any thread, before start() too."""
 
     def __init__(self, catalogue=None, listen=("http://127.0.0.1:0",), control=None, tls_context=None, acl=False,
-                 heartbeat_s=30.0, no_leader_s=NO_LEADER_S, connections_max=None, is_shuffled=True, seed=1,
+                 heartbeat_s=30.0, no_leader_s=NO_LEADER_S, connections_max=CONNECTIONS_MAX, is_shuffled=True, seed=1,
                  version="2.0.6-dev", buffer_size=EVENT_BUFFER):
         super().__init__()
         self.listeners = [Listener(number, spec) for number, spec in enumerate(listen)]
@@ -276,7 +278,7 @@ class FakeNomad(LoopThread):
         self.ended_stream_open_s = ENDED_STREAM_OPEN_S
         self.denied_stream_open_s = DENIED_STREAM_OPEN_S
         self.has_event_broker = True
-        self.is_frozen = False
+        self.frozen = set()     # numbers of listeners
         self.large_bodies = {}
         self.catalogue = Catalogue(buffer_size=buffer_size)
         self.faults = []
@@ -442,6 +444,7 @@ class FakeNomad(LoopThread):
             catalogue.tree = {}
             for (namespace, key), entry in catalogue.entries.items():
                 catalogue.tree.setdefault(namespace, {}).setdefault(entry["ServiceName"], {})[key] = entry
+            catalogue.restored_count += 1
             catalogue.broker.batches.clear()
             catalogue.broker.end_all()
 
@@ -468,20 +471,14 @@ class FakeNomad(LoopThread):
         for listener in self.listeners:
             await self.listen(listener)
 
-    def freeze(self):
-        """SIGSTOP: connections stay and new ones are accepted, but not a byte is written to any of them."""
-
-        def apply():
-            self.is_frozen = True
-
-        self.call(apply)
-        self.fault("hang")
+    def freeze(self, listener=None):
+        """SIGSTOP: connections stay and new ones are accepted, but not a byte is written to any of them. With the number of
+        a listener: only to those, as if it were the address of another agent."""
+        self.call(self.frozen.update, {each.number for each in self.listeners if listener in (None, each.number)})
+        self.fault("hang", listener=listener)
 
     def thaw(self):
-        def apply():
-            self.is_frozen = False
-
-        self.call(apply)
+        self.call(self.frozen.clear)
         self.clear_faults()
 
     # ---- streams ----
@@ -571,6 +568,16 @@ class FakeNomad(LoopThread):
         def apply():
             self.tokens.pop(secret, None)
             self.check_streams()
+
+        self.call(apply)
+
+    def expire_token(self, secret):
+        """Its time is over: requests are refused at once, streams go on beating until there is an event to be sent."""
+
+        def apply():
+            self.tokens.pop(secret, None)
+            for subscriber in self.catalogue.broker.subscribers:
+                subscriber.has_expired |= subscriber.secret == secret
 
         self.call(apply)
 
@@ -820,6 +827,7 @@ VERBS = {
     "move": FakeNomad.move,
     "token": FakeNomad.add_token,
     "drop-token": FakeNomad.drop_token,
+    "expire-token": FakeNomad.expire_token,
     "index": FakeNomad.set_index,
     "noise": FakeNomad.raft_noise,
     "snapshot": FakeNomad.take_snapshot,
@@ -1013,18 +1021,23 @@ class Exchange:
         return int(text), wait_s, is_stale
 
     async def block(self, scope_namespace, scope_name, index, wait_s, is_woken_by_changes=True):
-        """Returns when the table passed `index` and something under the scope moved, or when `wait` is over."""
+        """Returns when the table passed `index` and something under the scope moved, or when `wait` is over.
+
+        Then the reply has the index of the beginning, unless another table was restored meanwhile."""
         if index <= 0:
             return
         if wait_s <= 0 or wait_s > WAIT_MAX_S:
             wait_s = WAIT_MAX_S
         catalogue = self.nomad.catalogue
+        restored_count = catalogue.restored_count
         if scope_namespace != "*":
             self.started = (catalogue.index, self.nomad.leader_lost_at)
         ends = time.monotonic() + wait_s + self.nomad.random.uniform(0, wait_s / 16)
         while not (is_woken_by_changes and catalogue.index > index):
             left_s = ends - time.monotonic()
             if left_s <= 0:
+                if catalogue.restored_count != restored_count:
+                    self.started = None
                 return
             future = self.nomad.loop.create_future()
             waiter = (scope_namespace, scope_name, future)
@@ -1037,7 +1050,7 @@ class Exchange:
                         raise ConnectionResetError
             finally:
                 catalogue.waiters.discard(waiter)
-            while self.nomad.is_frozen and not self.is_gone():
+            while self.listener.number in self.nomad.frozen and not self.is_gone():
                 await asyncio.sleep(0.05)
         self.started = None
 
@@ -1147,7 +1160,7 @@ class Exchange:
             topic, _, key = text.partition(":")
             if topic == "Service":
                 keys.add(key or "*")
-        return keys
+        return keys if len(keys) == 1 else keys - {"*"}  # beside others `*` is a key like them
 
     async def stream(self):
         nomad = self.nomad
@@ -1219,13 +1232,15 @@ async def fault_slow(exchange, fault):
 async def fault_status(exchange, fault):
     status = int(fault.args.get("code", 500))
     headers = {}
-    if status == 429 or "retry_after" in fault.args:
-        headers["Retry-After"] = str(fault.args.get("retry_after", 1))
+    if "retry_after" in fault.args:  # an agent's own 429 has none; a proxy's may
+        headers["Retry-After"] = str(fault.args["retry_after"])
     if status in (301, 302, 307, 308):
         headers["Location"] = fault.args.get("location", "http://127.0.0.1:9/v1/services")
     text = fault.args.get("body", ERROR_BODIES.get(status, "error"))
+    if status == 429:
+        headers["Connection"] = "close"
     await exchange.send(Reply(text, status=status, content_type=TEXT, headers=headers))
-    return True
+    return status != 429
 
 
 async def fault_no_leader(exchange, fault):

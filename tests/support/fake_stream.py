@@ -13,6 +13,7 @@ ENDED_STREAM_OPEN_S = 2.0
 
 # How a version frames its stream and refuses one.
 CHUNKED_500, CHUNKED_403, HTTP_0_0, HIJACKED = "chunked-500", "chunked-403", "http-0.0", "hijacked"
+EXPIRED = "ACL token expired"
 RESUBSCRIBE = "subscription closed by server, client should resubscribe"
 
 
@@ -80,6 +81,7 @@ class Subscriber:
         self.is_dropped = False
         self.is_silent = False      # nothing at all is written any more
         self.is_deaf = False        # no frames, but heartbeats: a follower that lags
+        self.has_expired = False    # the token: found out when there is something to be told
         self.end_text = None
         self.closes_at = None
         self.wakeup = asyncio.Event()
@@ -133,7 +135,7 @@ class Subscriber:
         beats_at = time.monotonic() + self.nomad.heartbeat_s
         while not self.exchange.is_gone():
             now = time.monotonic()
-            if self.nomad.is_frozen or self.is_silent:
+            if self.exchange.listener.number in self.nomad.frozen or self.is_silent:
                 await asyncio.sleep(0.05)
             elif self.end_text is not None:
                 if self.exchange.is_chunked:
@@ -154,6 +156,9 @@ class Subscriber:
         while self.queue:
             index, events = self.queue.popleft()
             wanted = self.wanted(events)
+            if wanted and self.has_expired:
+                self.end(EXPIRED)
+                return
             if wanted:
                 await self.write(encode_frame({"Index": index, "Events": wanted}))
 

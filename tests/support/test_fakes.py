@@ -281,10 +281,10 @@ def test_rights():
 class Stream:
     """A client of the event stream that reads line by line."""
 
-    def __init__(self, nomad, query):
+    def __init__(self, nomad, query, token=""):
         parts = urllib.parse.urlsplit(nomad.address)
         self.socket = socket.create_connection((parts.hostname, parts.port), timeout=5)
-        self.socket.sendall(f"GET /v1/event/stream?{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        self.socket.sendall(f"GET /v1/event/stream?{query} HTTP/1.1\r\nHost: x\r\nX-Nomad-Token: {token}\r\n\r\n".encode())
         self.file = self.socket.makefile("rb")
         self.head = b""
         while not self.head.endswith(b"\r\n\r\n"):
@@ -489,6 +489,15 @@ def test_a_restored_snapshot_takes_the_index_back_and_wakes_nobody(nomad):
     assert nomad.streams() == 0 and stream.next() == {}
 
 
+def test_a_request_held_across_a_restored_snapshot_ends_with_the_smaller_index(nomad):
+    snapshot = nomad.snapshot()
+    nomad.register(web(1))
+    index = nomad.catalogue.index
+    finish = blocked(nomad, f"/v1/services?namespace=~&index={index}&wait=1s")
+    nomad.restore(snapshot)
+    assert int(finish()[1]["X-Nomad-Index"]) == index - 1
+
+
 def test_an_index_above_the_table_is_woken_by_no_change(nomad):
     index = nomad.catalogue.index
     finish = blocked(nomad, f"/v1/services?namespace=~&index={index + 50}&wait=1s")
@@ -526,6 +535,44 @@ def test_a_frozen_agent_writes_nothing_and_thaws(nomad):
     assert finish(0.1) is None
     nomad.thaw()
     assert finish()[0] == 200
+
+
+def test_one_of_two_agents_freezes():
+    with FakeNomad(listen=["http://127.0.0.1:0", "http://127.0.0.1:0"]) as fake:
+        index = fake.catalogue.index
+        stream = Stream(fake, "topic=Service&index=999999")
+        finish = blocked(fake, f"/v1/services?namespace=*&index={index}&wait=30s")
+        assert stream.next() == {}
+        fake.freeze(listener=0)
+        fake.register(web(1))
+        stream.socket.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            stream.next()
+        assert finish(0.1) is None
+        assert int(get(fake, "/v1/services", listener=1)[1]["X-Nomad-Index"]) > index
+        fake.thaw()
+        assert finish()[0] == 200
+
+
+def test_an_expired_token_ends_its_stream_at_the_next_event():
+    with FakeNomad(acl=True, heartbeat_s=0.1) as fake:
+        fake.add_token("w", "workload", ["*"])
+        stream = Stream(fake, "topic=Service&namespace=*", token="w")
+        assert stream.next() == {}
+        fake.expire_token("w")
+        assert get(fake, "/v1/services", headers={"X-Nomad-Token": "w"})[0] == 403
+        assert stream.next() == {} and stream.next() == {}
+        fake.ended_stream_open_s = 0.3
+        fake.register(web(1))
+        assert {line.strip() for line in stream.file} <= {b"{}"}
+
+
+def test_a_star_beside_other_keys_is_a_key_like_them(nomad):
+    stream = Stream(nomad, "topic=Service:web&topic=Service&index=999999")
+    assert stream.next() == {}
+    nomad.register({"ServiceName": "redis", "Address": "192.168.29.78", "Port": 1})
+    nomad.register(web(1))
+    assert [event["Payload"]["Service"]["ServiceName"] for event in stream.next()["Events"]] == ["web"]
 
 
 def test_the_alarm_may_sleep_through_a_change(nomad):
