@@ -120,6 +120,8 @@ void pipeline_finish(struct pipeline *p, struct query *query, struct answer *ans
 	}
 	p->doors.send(p->doors.send_arg, &query->client, p->reply,
 		      farewell(p, query, answer, p->reply, sizeof(p->reply)));
+	metrics_observe(p->doors.metrics, METRIC_REQUEST_DURATION,
+			clock_now_us() - query->arrived_us, 1);
 	drop(p, query);
 }
 

@@ -132,6 +132,19 @@ static const struct metric_row METRIC_ROWS[] = {
 	  "1 if the last reload succeeded." },
 };
 
+struct metric_histogram {
+	enum metric metric;
+	const char *name;
+	const char *help;
+};
+
+static const struct metric_histogram METRIC_HISTOGRAMS[] = {
+	{ METRIC_REQUEST_DURATION, "dns_request_duration_seconds",
+	  "How long DNS requests took, from being read to their response being sent." },
+	{ METRIC_NOMAD_DURATION, "nomad_request_duration_seconds",
+	  "How long HTTP requests to Nomad took that it answered at once, connecting included." },
+};
+
 static const char *const RCODE_NAMES[METRIC_RCODES] = {
 	"NOERROR",    "FORMERR",    "SERVFAIL",	  "NXDOMAIN",	"NOTIMP",  "REFUSED",
 	"YXDOMAIN",   "YXRRSET",    "NXRRSET",	  "NOTAUTH",	"NOTZONE", "DSOTYPENI",
@@ -163,10 +176,10 @@ static uint64_t fold_blocks(const struct metrics *const *blocks, unsigned count,
 }
 
 static void put_head(struct buf *out, const char *prefix, const char *name, const char *help,
-		     bool is_counter)
+		     const char *type)
 {
 	buf_printf(out, "# HELP %s_%s %s\n# TYPE %s_%s %s\n", prefix, name, help, prefix, name,
-		   is_counter ? "counter" : "gauge");
+		   type);
 }
 
 /* Pairs that never happened are left out: 68 series would mostly say nothing. */
@@ -174,7 +187,7 @@ static void put_responses(const struct metrics *const *blocks, unsigned count, c
 			  struct buf *out)
 {
 	put_head(out, prefix, "dns_responses_total",
-		 "DNS responses, by rcode and by the part that answered.", true);
+		 "DNS responses, by rcode and by the part that answered.", "counter");
 	for (unsigned stage = 0; stage < COUNT_OF(STAGE_NAMES); stage++) {
 		for (unsigned rcode = 0; rcode < METRIC_RCODES; rcode++) {
 			enum metric metric = metric_response((enum metric_stage)stage, rcode);
@@ -200,7 +213,8 @@ static void put_rows(const struct metrics *const *blocks, unsigned count, const 
 		uint64_t value = fold_blocks(blocks, count, row->metric, row->kind);
 
 		if (strcmp(family, row->name) != 0)
-			put_head(out, prefix, row->name, row->help, row->kind == ROW_COUNTER);
+			put_head(out, prefix, row->name, row->help,
+				 row->kind == ROW_COUNTER ? "counter" : "gauge");
 		family = row->name;
 		if (row->label == NULL)
 			buf_printf(out, "%s_%s %" PRIu64 "\n", prefix, row->name, value);
@@ -210,15 +224,40 @@ static void put_rows(const struct metrics *const *blocks, unsigned count, const 
 	}
 }
 
+static void put_histogram(const struct metrics *const *blocks, unsigned count, const char *prefix,
+			  const struct metric_histogram *histogram, struct buf *out)
+{
+	uint64_t total = 0, sum_us;
+
+	put_head(out, prefix, histogram->name, histogram->help, "histogram");
+	for (unsigned i = 0; i < METRIC_BUCKETS; i++) {
+		enum metric bucket = (enum metric)(histogram->metric + i);
+
+		total += fold_blocks(blocks, count, bucket, ROW_COUNTER);
+		buf_printf(out, "%s_%s_bucket{le=\"", prefix, histogram->name);
+		if (i < METRIC_BUCKETS - 1)
+			buf_printf(out, "%g", (METRIC_BUCKET_US << i) / 1e6);
+		else
+			buf_puts(out, "+Inf");
+		buf_printf(out, "\"} %" PRIu64 "\n", total);
+	}
+	sum_us = fold_blocks(blocks, count, (enum metric)(histogram->metric + METRIC_BUCKETS),
+			     ROW_COUNTER);
+	buf_printf(out, "%s_%s_sum %.6f\n%s_%s_count %" PRIu64 "\n", prefix, histogram->name,
+		   (double)sum_us / 1e6, prefix, histogram->name, total);
+}
+
 void metrics_render(const struct metrics *const *blocks, unsigned count, const char *prefix,
 		    struct buf *out)
 {
-	put_head(out, prefix, "build_info", "The version that runs.", false);
+	put_head(out, prefix, "build_info", "The version that runs.", "gauge");
 	buf_printf(out, "%s_build_info{version=\"%s\"} 1\n", prefix, VERSION);
 	put_rows(blocks, count, prefix, out);
 	put_responses(blocks, count, prefix, out);
+	for (size_t i = 0; i < COUNT_OF(METRIC_HISTOGRAMS); i++)
+		put_histogram(blocks, count, prefix, &METRIC_HISTOGRAMS[i], out);
 	put_head(out, prefix, "log_lines_dropped_total",
-		 "Log lines dropped because writing them would have blocked.", true);
+		 "Log lines dropped because writing them would have blocked.", "counter");
 	buf_printf(out, "%s_log_lines_dropped_total %" PRIu64 "\n", prefix, log_dropped_count());
 	process_render_metrics(out);
 }

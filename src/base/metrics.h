@@ -11,6 +11,10 @@
 
 struct buf;
 
+/* A histogram: how many took at most 0.25 ms, 0.5 ms … 8.192 s (CoreDNS's buckets), and longer. */
+#define METRIC_BUCKETS 17
+#define METRIC_BUCKET_US 250
+
 enum metric {
 	/* data plane: one writer per worker */
 	METRIC_REQUESTS_UDP,
@@ -26,6 +30,8 @@ enum metric {
 	METRIC_QUERIES_OVER_LIMIT,
 	METRIC_STALE_NOMAD, /* stale answers by where they came from */
 	METRIC_STALE_CACHE,
+	METRIC_REQUEST_DURATION, /* a histogram: its buckets, then the sum in microseconds */
+	METRIC_REQUEST_DURATION_SUM = METRIC_REQUEST_DURATION + METRIC_BUCKETS,
 	METRIC_CACHE_HITS_SUCCESS,
 	METRIC_CACHE_HITS_DENIAL,
 	METRIC_CACHE_MISSES,
@@ -53,6 +59,8 @@ enum metric {
 	METRIC_NOMAD_FAILURES_STATUS, /* 5xx */
 	METRIC_NOMAD_FAILURES_DENIED, /* 401, 403 */
 	METRIC_NOMAD_FAILURES_BODY,   /* not what Nomad says */
+	METRIC_NOMAD_DURATION,	      /* a histogram, like the one above */
+	METRIC_NOMAD_DURATION_SUM = METRIC_NOMAD_DURATION + METRIC_BUCKETS,
 	METRIC_NOMAD_INSTANCES_LEFT_OUT,
 	METRIC_NOMAD_EVENTS,
 	METRIC_NOMAD_EVENTS_BAD,
@@ -101,6 +109,20 @@ static inline void metrics_add(struct metrics *metrics, enum metric metric, uint
 static inline void metrics_set(struct metrics *metrics, enum metric metric, uint64_t value)
 {
 	atomic_store_explicit(&metrics->value[metric], value, memory_order_relaxed);
+}
+
+/* Counts `count` things that took `us` microseconds each; `histogram` is its first bucket. */
+static inline void metrics_observe(struct metrics *metrics, enum metric histogram, uint64_t us,
+				   uint64_t count)
+{
+	unsigned bucket = 0;
+
+	if (us > METRIC_BUCKET_US)
+		bucket = 64 - (unsigned)__builtin_clzll((us - 1) / METRIC_BUCKET_US);
+	if (bucket >= METRIC_BUCKETS)
+		bucket = METRIC_BUCKETS - 1;
+	metrics_add(metrics, (enum metric)(histogram + bucket), count);
+	metrics_add(metrics, (enum metric)(histogram + METRIC_BUCKETS), us * count);
 }
 
 static inline enum metric metric_response(enum metric_stage stage, unsigned rcode)

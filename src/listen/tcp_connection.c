@@ -215,7 +215,8 @@ static void serve_messages(struct tcp_connection *connection)
 	uint8_t *scratch = connection->common->scratch;
 	uint64_t now_us = clock_now_us();
 	const uint8_t *message = NULL;
-	size_t length, used = 0;
+	size_t length, used = 0, reply_length;
+	unsigned reply_count = 0;
 	bool is_dns = true;
 
 	zone_read_begin();
@@ -229,10 +230,15 @@ static void serve_messages(struct tcp_connection *connection)
 			break;
 		if (TCP_SCRATCH_BYTES - used < TCP_FRAME_PREFIX_BYTES + MESSAGE_MAX)
 			flush_scratch(connection, &used);
-		used += ask_one(connection, message, length, now_us, scratch + used);
+		reply_length = ask_one(connection, message, length, now_us, scratch + used);
+		reply_count += reply_length > 0;
+		used += reply_length;
 	}
 	zone_read_end();
 	flush_scratch(connection, &used);
+	if (reply_count)
+		metrics_observe(connection->common->metrics, METRIC_REQUEST_DURATION,
+				clock_now_us() - now_us, reply_count);
 	if (!is_dns && !connection->is_closing)
 		cut_off(connection, METRIC_REQUESTS_DROPPED);
 }

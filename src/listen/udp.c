@@ -181,8 +181,12 @@ static int serve_batch(struct udp *udp)
 	for (unsigned i = 0; i < (unsigned)count; i++)
 		reply_count += answer_one(udp, i, reply_count, now_us);
 	zone_read_end();
-	if (reply_count)
+	if (reply_count) {
 		send_batch(udp, reply_count);
+		/* One look at the clock for the whole batch. */
+		metrics_observe(udp->metrics, METRIC_REQUEST_DURATION, clock_now_us() - now_us,
+				reply_count);
+	}
 	for (unsigned i = 0; i < (unsigned)count; i++) {
 		batch->in[i].msg_hdr.msg_namelen = sizeof(batch->name[i]);
 		batch->in[i].msg_hdr.msg_controllen = sizeof(batch->in_control[i]);

@@ -102,6 +102,7 @@ static enum http_failure judge(const struct request *request, CURLcode code)
 static void finish(struct request *request, CURLcode code)
 {
 	struct http_reply reply = { .failure = judge(request, code) };
+	curl_off_t took_us = 0;
 
 	if (reply.failure == HTTP_TOO_LARGE)
 		snprintf(reply.error, sizeof(reply.error),
@@ -110,6 +111,8 @@ static void finish(struct request *request, CURLcode code)
 		snprintf(reply.error, sizeof(reply.error), "%s",
 			 request->error[0] ? request->error : curl_easy_strerror(code));
 	curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &reply.status);
+	curl_easy_getinfo(request->easy, CURLINFO_TOTAL_TIME_T, &took_us);
+	reply.took_us = (uint64_t)took_us;
 	reply.has_index = request->head.has_index;
 	reply.index = request->head.index;
 	reply.knows_leader = request->head.knows_leader;

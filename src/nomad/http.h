@@ -34,6 +34,7 @@ struct http_reply {
 	uint64_t index;		/* X-Nomad-Index, as text, never through a double */
 	bool knows_leader;	/* X-Nomad-KnownLeader; true when absent */
 	uint64_t retry_after_s; /* 0: none */
+	uint64_t took_us;	/* connecting included */
 	const char *body;	/* borrowed for the callback */
 	size_t body_length;
 };

@@ -417,6 +417,9 @@ static void on_reply(void *arg, const struct http_reply *reply)
 	struct call *call = leg->call;
 
 	leg->id = 0;
+	if (reply->failure == HTTP_OK)
+		metrics_observe(call->mirror->doors.metrics, METRIC_NOMAD_DURATION, reply->took_us,
+				1);
 	if (reply->failure != HTTP_OK)
 		on_no_reply(call, leg, reply);
 	else if (reply->status == 200)

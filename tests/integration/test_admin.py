@@ -58,6 +58,29 @@ def test_metrics_page_is_well_formed(house):
             float(line.rsplit(" ", 1)[1])
 
 
+def test_every_answer_has_a_duration_once(start, nomad, upstream):
+    daemon = start(nomad=nomad.address, forward=upstream.address)
+    client = Client(daemon)
+    upstream.set_mode("slow=400", "late.example.net")
+    client.ask("late.example.net")
+    client.ask("late.example.net", tcp=True)
+    for _ in range(5):
+        client.ask("redis.default.nomad")
+        client.ask("redis.default.nomad", tcp=True)
+    client.exchange(bytes(12))  # no question at all: refused, and counted too
+
+    def check():
+        metrics = daemon.metrics()
+        answers = sum(value for name, value in metrics.items() if "_dns_responses_total{" in name)
+        assert metrics["nomad_dns_dns_request_duration_seconds_count"] == answers >= 13
+        late = answers - metrics['nomad_dns_dns_request_duration_seconds_bucket{le="0.256"}']
+        assert late == 1, "the one that waited"
+        assert metrics["nomad_dns_dns_request_duration_seconds_sum"] >= 0.4
+        assert metrics["nomad_dns_nomad_request_duration_seconds_count"] >= 1
+
+    eventually(check)
+
+
 def test_metrics_prefix(start, nomad):
     daemon = start("--metrics-prefix=coredns", nomad=nomad.address)
     names = daemon.metrics()

@@ -131,6 +131,24 @@ static void names_existing_dashboards_ask_for_are_there(void **state)
 	assert_page_has("\np_build_info{version=\"" VERSION "\"} 1\n");
 }
 
+static char histogram; /* stands for a family of this type */
+
+/* The length of the name of a sample's family: a histogram has its samples under three names. */
+static size_t sample_family(const char *line, struct map *families)
+{
+	static const char *const endings[] = { "_bucket", "_sum", "_count" };
+	size_t length = strcspn(line, " {");
+
+	for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
+		size_t ending = strlen(endings[i]);
+
+		if (length > ending && strncmp(line + length - ending, endings[i], ending) == 0 &&
+		    map_find(families, line, length - ending) == &histogram)
+			return length - ending;
+	}
+	return length;
+}
+
 /* A family said twice, or one sample before its TYPE, makes a scraper refuse the whole page. */
 static void each_family_has_one_help_and_one_type_before_its_samples(void **state)
 {
@@ -144,20 +162,53 @@ static void each_family_has_one_help_and_one_type_before_its_samples(void **stat
 	metrics_render(list, 2, "p", &page);
 	rest = page.data;
 	while ((line = strsep(&rest, "\n")) != NULL && line[0] != '\0') {
-		size_t length = strcspn(line, " {");
+		size_t length = sample_family(line, families);
 
 		if (strncmp(line, "# HELP ", 7) == 0) {
 			continue;
 		} else if (strncmp(line, "# TYPE ", 7) == 0) {
 			length = strcspn(line + 7, " ");
 			assert_null(map_find(families, line + 7, length));
-			map_put(families, line + 7, length, families);
+			map_put(families, line + 7, length,
+				strcmp(line + 7 + length, " histogram") == 0 ? (void *)&histogram
+									     : (void *)families);
 		} else {
 			assert_non_null(map_find(families, line, length));
 		}
 	}
 	map_free(families);
 	buf_deinit(&page);
+}
+
+static void durations_fall_into_buckets_and_add_up(void **state)
+{
+	(void)state;
+	metrics_observe(&blocks[0], METRIC_REQUEST_DURATION, 0, 1);
+	metrics_observe(&blocks[0], METRIC_REQUEST_DURATION, 250, 2);
+	metrics_observe(&blocks[1], METRIC_REQUEST_DURATION, 251, 4);
+	metrics_observe(&blocks[0], METRIC_REQUEST_DURATION, 500, 8);
+	metrics_observe(&blocks[0], METRIC_REQUEST_DURATION, 501, 16);
+	metrics_observe(&blocks[1], METRIC_REQUEST_DURATION, 8192000, 32);
+	metrics_observe(&blocks[1], METRIC_REQUEST_DURATION, 8192001, 64);
+	metrics_observe(&blocks[0], METRIC_REQUEST_DURATION, UINT64_C(1) << 40, 128);
+	assert_page_has("# TYPE p_dns_request_duration_seconds histogram\n");
+	assert_page_has("\np_dns_request_duration_seconds_bucket{le=\"0.00025\"} 3\n");
+	assert_page_has("\np_dns_request_duration_seconds_bucket{le=\"0.0005\"} 15\n");
+	assert_page_has("\np_dns_request_duration_seconds_bucket{le=\"0.001\"} 31\n");
+	assert_page_has("\np_dns_request_duration_seconds_bucket{le=\"4.096\"} 31\n");
+	assert_page_has("\np_dns_request_duration_seconds_bucket{le=\"8.192\"} 63\n");
+	assert_page_has("\np_dns_request_duration_seconds_bucket{le=\"+Inf\"} 255\n");
+	assert_page_has("\np_dns_request_duration_seconds_count 255\n");
+}
+
+static void durations_are_summed_in_seconds(void **state)
+{
+	(void)state;
+	metrics_observe(&blocks[0], METRIC_NOMAD_DURATION, 1500000, 2);
+	metrics_observe(&blocks[1], METRIC_NOMAD_DURATION, 1, 1);
+	assert_page_has("\np_nomad_request_duration_seconds_sum 3.000001\n");
+	assert_page_has("\np_nomad_request_duration_seconds_count 3\n");
+	assert_page_has("\np_dns_request_duration_seconds_count 0\n");
 }
 
 static void process_numbers_are_there(void **state)
@@ -212,6 +263,8 @@ int main(void)
 		cmocka_unit_test_setup(names_existing_dashboards_ask_for_are_there, clear_blocks),
 		cmocka_unit_test_setup(each_family_has_one_help_and_one_type_before_its_samples,
 				       clear_blocks),
+		cmocka_unit_test_setup(durations_fall_into_buckets_and_add_up, clear_blocks),
+		cmocka_unit_test_setup(durations_are_summed_in_seconds, clear_blocks),
 		cmocka_unit_test_setup(process_numbers_are_there, clear_blocks),
 		cmocka_unit_test_setup(ceiling_of_the_buffer_is_noticed, clear_blocks),
 	};
