@@ -50,7 +50,8 @@ void pipeline_hear(struct pipeline *p, const struct need_word *word)
 void pipeline_set_upstreams(struct pipeline *p, struct upstream_list *list)
 {
 	p->forwards_nothing = list->forwards_nothing;
-	forward_stage_set_upstreams(p->forward, list);
+	if (forward_stage_set_upstreams(p->forward, list))
+		cache_stage_forget_failures(p->cache);
 }
 
 void pipeline_configure(struct pipeline *p, struct config *config)
@@ -70,6 +71,7 @@ void pipeline_configure(struct pipeline *p, struct config *config)
 
 size_t pipeline_flush(struct pipeline *p, const uint8_t *name, size_t length)
 {
+	forward_stage_flush(p->forward, name, length);
 	return cache_stage_flush(p->cache, name, length);
 }
 
@@ -88,6 +90,7 @@ static void on_forward_reply(void *arg, const struct question *question, struct 
 	if (reply)
 		reply->image->has_private = rebind_has_private(reply->image);
 	p->forwarded = reply ? cache_stage_keep(p->cache, question, reply, clock_now_ms()) : NULL;
+	p->answered_at_once = 0;
 	if (!p->forwarded || !cache_stage_is_answer(p->forwarded))
 		cache_stage_note_failure(p->cache, question, clock_now_ms());
 }
@@ -99,11 +102,23 @@ static void finish_failed(struct pipeline *p, struct query *query, struct answer
 	pipeline_finish(p, query, answer);
 }
 
+/* Of thousands that waited for one reply most get it from the cache, a burst each millisecond. */
+static bool is_put_off(struct pipeline *p, struct query *query)
+{
+	if (p->answered_at_once++ < WAKE_AT_ONCE || !cache_stage_has_kept(p->cache))
+		return false;
+	query->stage = QUERY_AT_CACHE;
+	list_append(&p->woken, &query->by_cause);
+	return true;
+}
+
 static void on_forward_waiter(void *arg, struct query *query)
 {
 	struct pipeline *p = arg;
 	struct answer answer;
 
+	if (is_put_off(p, query))
+		return;
 	answer_init(&answer);
 	answer.stage = METRIC_STAGE_FORWARD;
 	answer.rcode = p->forwarded->rcode;
@@ -131,6 +146,8 @@ static void on_forward_end(void *arg)
 
 	p->forwarded = NULL;
 	cache_stage_release(p->cache);
+	if (!list_is_empty(&p->woken))
+		uv_timer_start(&p->pacer, on_pacer, 1, 1);
 	zone_read_end();
 }
 

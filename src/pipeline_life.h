@@ -29,6 +29,7 @@ struct pipeline {
 	uv_timer_t pacer;
 	struct list woken; /* queries that a word has woken and whose turn has not come yet */
 	const struct image *forwarded; /* the reply that waiters are being answered from */
+	unsigned answered_at_once;     /* by it */
 	void (*closed)(void *);
 	void *closed_arg;
 	unsigned open_handles;		/* while closing: what has not said farewell yet */

@@ -261,6 +261,14 @@ int cache_put(struct cache *cache, const struct cache_key *key, struct image *im
 	return 0;
 }
 
+void cache_forget_retries(struct cache *cache)
+{
+	for (size_t i = 0; i < cache->bucket_count; i++) {
+		for (struct node *node = cache->bucket[i]; node; node = node->next)
+			node->entry.retry_ms = 0;
+	}
+}
+
 size_t cache_flush(struct cache *cache, const uint8_t *name, size_t length, bool below)
 {
 	size_t dropped = 0;

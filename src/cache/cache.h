@@ -62,6 +62,9 @@ struct cache_entry *cache_peek(struct cache *cache, const struct cache_key *key)
 int cache_put(struct cache *cache, const struct cache_key *key, struct image *image, uint32_t ttl_s,
 	      bool is_negative, uint64_t now_ms);
 
+/* Every entry may be asked for anew at any time. */
+void cache_forget_retries(struct cache *cache);
+
 /* Forgets a name and, with `below`, everything under it. Returns how many entries. */
 size_t cache_flush(struct cache *cache, const uint8_t *name, size_t length, bool below);
 

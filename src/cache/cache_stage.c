@@ -185,6 +185,11 @@ void cache_stage_note_failure(struct cache_stage *stage, const struct question *
 		entry->retry_ms = now_ms + RETRY_AFTER_MS;
 }
 
+void cache_stage_forget_failures(struct cache_stage *stage)
+{
+	cache_forget_retries(stage->cache);
+}
+
 bool cache_stage_is_answer(const struct image *image)
 {
 	return image->rcode == DNS_NOERROR || image->rcode == DNS_NXDOMAIN;
@@ -227,6 +232,11 @@ const struct image *cache_stage_keep(struct cache_stage *stage, const struct que
 		stage->loose = image;
 	publish_counts(stage);
 	return image;
+}
+
+bool cache_stage_has_kept(const struct cache_stage *stage)
+{
+	return !stage->loose;
 }
 
 void cache_stage_release(struct cache_stage *stage)

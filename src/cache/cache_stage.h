@@ -42,6 +42,9 @@ bool cache_stage_is_answer(const struct image *image);
 void cache_stage_note_failure(struct cache_stage *stage, const struct question *question,
 			      uint64_t now_ms);
 
+/* The upstreams are others now: what could not be refreshed may be asked for again at once. */
+void cache_stage_forget_failures(struct cache_stage *stage);
+
 /* Forgets a folded name and all below it. How many entries. */
 size_t cache_stage_flush(struct cache_stage *stage, const uint8_t *name, size_t length);
 
@@ -52,4 +55,7 @@ size_t cache_stage_flush(struct cache_stage *stage, const uint8_t *name, size_t 
  */
 const struct image *cache_stage_keep(struct cache_stage *stage, const struct question *question,
 				     struct reply *reply, uint64_t now_ms);
+/* Whether the cache took the reply just brought, and whoever waited for it can be answered later.
+ */
+bool cache_stage_has_kept(const struct cache_stage *stage);
 void cache_stage_release(struct cache_stage *stage);

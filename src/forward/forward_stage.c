@@ -13,16 +13,13 @@
 #include "config/config.h"
 #include "dns/name.h"
 #include "forward/exchange.h"
+#include "forward/failures.h"
 
 #define EXCHANGES_MAX 4096
 #define EXCHANGES_A_CLIENT 256
-#define QUEUED_MAX 8192	     /* questions that wait for one of those */
-#define CLIENTS 1024	     /* places; by chance a few share one */
-#define BUCKETS 1024	     /* powers of two */
-#define FAILURES 1024	     /* 16 KiB a worker; a collision only forgets */
-#define FAILURE_KEPT_MS 1000 /* RFC 9520 §3.2: at least a second, lest retries pile up */
-#define FAILURE_KEPT_MAX_MS 30000
-#define FAILURE_KNOWN_MS 60000 /* after that the next failure is the first again */
+#define QUEUED_MAX 8192 /* questions that wait for one of those */
+#define CLIENTS 1024	/* places; by chance a few share one */
+#define BUCKETS 1024	/* powers of two */
 #define KEY_MAX (DNS_NAME_MAX + 5)
 
 /* The upstreams of one configuration and what was seen of them: lives until the last exchange that
@@ -50,6 +47,8 @@ struct work { /* one exchange and who waits for it */
 	struct era *era;
 	uint64_t hash, deadline_ms, began_ms;
 	bool is_joinable;
+	bool is_outdated;  /* its name was flushed: who waits gets the reply, and nobody else */
+	bool begins_again; /* the upstreams it had are gone */
 	struct question question;
 	struct exchange *exchange; /* NULL: not begun */
 };
@@ -57,12 +56,6 @@ struct work { /* one exchange and who waits for it */
 struct running { /* an exchange and whose it is */
 	struct work *work;
 	struct exchange exchange;
-};
-
-struct failure {
-	uint64_t hash; /* of the whole question, keyed */
-	uint64_t until_ms;
-	uint64_t kept_ms;
 };
 
 struct forward_stage {
@@ -81,7 +74,7 @@ struct forward_stage {
 	struct list hungry; /* clients with works queued, by_turn */
 	char loop_text[UPSTREAM_TEXT_MAX + 48];
 	uint64_t last_reply_ms; /* from any upstream */
-	struct failure failure[FAILURES];
+	struct failures failures;
 	uv_idle_t anchor; /* never started: so that closing always goes through the loop */
 	bool is_closing, is_anchor_closed;
 	void (*closed)(void *arg);
@@ -190,37 +183,6 @@ static void hide_work(struct work *work)
 	work->is_joinable = false;
 }
 
-static bool has_failed_lately(const struct forward_stage *stage, uint64_t hash, uint64_t now_ms)
-{
-	const struct failure *failure = &stage->failure[hash % FAILURES];
-
-	return failure->hash == hash && now_ms < failure->until_ms;
-}
-
-/* Twice as long each time, as long as others are answered: when nobody is, the fault lies with the
- * network, and the name must not wait for it longer than the network does. */
-static void remember_failure(struct forward_stage *stage, const struct work *work, uint64_t now_ms)
-{
-	struct failure *failure = &stage->failure[work->hash % FAILURES];
-	uint64_t kept_ms = FAILURE_KEPT_MS;
-
-	if (failure->hash == work->hash && now_ms < failure->until_ms + FAILURE_KNOWN_MS &&
-	    stage->last_reply_ms >= work->began_ms)
-		kept_ms = failure->kept_ms * 2 < FAILURE_KEPT_MAX_MS ? failure->kept_ms * 2
-								     : FAILURE_KEPT_MAX_MS;
-	*failure = (struct failure){ .hash = work->hash,
-				     .until_ms = now_ms + kept_ms,
-				     .kept_ms = kept_ms };
-}
-
-static void forget_failure(struct forward_stage *stage, uint64_t hash)
-{
-	struct failure *failure = &stage->failure[hash % FAILURES];
-
-	if (failure->hash == hash)
-		*failure = (struct failure){ 0 };
-}
-
 struct forward_stage *forward_stage_open(const struct forward_doors *doors,
 					 const struct config *config)
 {
@@ -311,22 +273,37 @@ void forward_stage_close(struct forward_stage *stage, void (*closed)(void *), vo
 	uv_close((uv_handle_t *)&stage->anchor, on_anchor_closed);
 }
 
-void forward_stage_set_upstreams(struct forward_stage *stage, struct upstream_list *list)
+bool forward_stage_set_upstreams(struct forward_stage *stage, struct upstream_list *list)
 {
 	struct era *era;
 
 	if (stage->is_closing)
-		return;
+		return false;
 	if (stage->era && upstream_list_same(upstream_health_list(stage->era->health), list))
-		return;
+		return false;
 	era = era_new(stage, list);
 	if (!era) {
 		log_error("forward", "out of memory: the old upstreams stay in use");
-		return;
+		return false;
 	}
 	era_drop(stage, stage->era);
 	stage->era = era;
-	memset(stage->failure, 0, sizeof(stage->failure));
+	failures_clear(&stage->failures);
+	return true;
+}
+
+void forward_stage_flush(struct forward_stage *stage, const uint8_t *name, size_t length)
+{
+	failures_clear(&stage->failures);
+	list_for_each (node, &stage->works) {
+		struct work *work = list_entry(node, struct work, by_stage);
+
+		if (!work->exchange ||
+		    !name_is_in(work->question.folded, work->question.name_length, name, length))
+			continue;
+		work->is_outdated = true;
+		hide_work(work);
+	}
 }
 
 static void name_loop(struct forward_stage *stage, const struct upstream *upstream)
@@ -375,7 +352,7 @@ enum verdict forward_stage_ask(struct forward_stage *stage, struct query *query,
 		answer_fail(out, METRIC_STAGE_FORWARD, DNS_EDE_OTHER, stage->loop_text);
 		return VERDICT_FAILED;
 	}
-	if (has_failed_lately(stage, hash_question(stage, question), now_ms)) {
+	if (failures_has(&stage->failures, hash_question(stage, question), now_ms)) {
 		answer_fail(out, METRIC_STAGE_FORWARD, DNS_EDE_CACHED_ERROR,
 			    "failed upstream a moment ago");
 		return VERDICT_FAILED;
@@ -529,6 +506,16 @@ enum verdict forward_stage_wait(struct forward_stage *stage, struct query *query
 	return VERDICT_PENDING;
 }
 
+/* Whether a question that the old upstreams did not answer goes to those we have now. */
+static bool is_for_new_upstreams(const struct work *work, const struct reply *reply,
+				 uint64_t now_ms)
+{
+	return (!reply || reply->image->rcode == DNS_SERVFAIL) && work->era != work->stage->era &&
+	       now_ms < work->deadline_ms && !list_is_empty(&work->waiting) &&
+	       upstream_list_covers(upstream_health_list(work->stage->era->health),
+				    work->question.folded, work->question.name_length);
+}
+
 static void on_exchange_done(struct exchange *exchange, struct reply *reply, uint16_t ede,
 			     const char *ede_text)
 {
@@ -537,6 +524,12 @@ static void on_exchange_done(struct exchange *exchange, struct reply *reply, uin
 	uint64_t now_ms = clock_now_ms();
 	struct list *node;
 
+	work->begins_again = is_for_new_upstreams(work, reply, now_ms);
+	if (work->begins_again) {
+		if (reply)
+			free(reply->image);
+		return;
+	}
 	/* Whoever asks the same from within the callbacks begins anew. */
 	hide_work(work);
 	if (!reply)
@@ -553,9 +546,12 @@ static void on_exchange_done(struct exchange *exchange, struct reply *reply, uin
 		ede_text = work->stage->loop_text;
 	}
 	if (!reply || reply->image->rcode == DNS_SERVFAIL)
-		remember_failure(work->stage, work, now_ms);
+		failures_note(&work->stage->failures, work->hash,
+			      work->stage->last_reply_ms >= work->began_ms, now_ms);
 	else
-		forget_failure(work->stage, work->hash);
+		failures_forget(&work->stage->failures, work->hash);
+	if (reply && work->is_outdated)
+		reply->positive_ttl = reply->negative_ttl = 0;
 	doors->on_reply(doors->arg, &work->question, reply);
 	while ((node = list_pop(&work->waiting))) {
 		struct query *query = list_entry(node, struct query, by_cause);
@@ -568,6 +564,17 @@ static void on_exchange_done(struct exchange *exchange, struct reply *reply, uin
 	doors->on_end(doors->arg);
 }
 
+/* False: out of memory; who waits has a deadline of his own. */
+static bool begin_again(struct forward_stage *stage, struct work *work, uint64_t now_ms)
+{
+	work->begins_again = false;
+	if (start_work(stage, work, now_ms))
+		return true;
+	while (list_pop(&work->waiting))
+		;
+	return false;
+}
+
 static void on_exchange_closed(struct exchange *exchange)
 {
 	struct running *running = list_entry(exchange, struct running, exchange);
@@ -577,7 +584,8 @@ static void on_exchange_closed(struct exchange *exchange)
 	work->client->running--;
 	stage->running_count--;
 	era_drop(stage, work->era);
-	drop_work(work);
+	if (!work->begins_again || stage->is_closing || !begin_again(stage, work, clock_now_ms()))
+		drop_work(work);
 	free(running);
 	if (stage->is_closing)
 		free_if_closed(stage);

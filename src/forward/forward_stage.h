@@ -42,9 +42,14 @@ struct forward_stage *forward_stage_open(const struct forward_doors *doors,
 void forward_stage_close(struct forward_stage *stage, void (*closed)(void *), void *arg);
 void forward_stage_configure(struct forward_stage *stage, const struct config *config);
 
-/* Swaps the list of upstreams; exchanges under way end with the one they began with. Takes a
- * reference of its own. */
-void forward_stage_set_upstreams(struct forward_stage *stage, struct upstream_list *list);
+/* Swaps the list of upstreams: failures are forgotten; exchanges under way end with the one they
+ * began with, and those that fail there begin anew. Takes a reference of its own. False: it is the
+ * same list, or out of memory. */
+bool forward_stage_set_upstreams(struct forward_stage *stage, struct upstream_list *list);
+
+/* A folded name and all below it were forgotten: what is under way about them answers who waits for
+ * it by now, and is not to be kept (its TTLs are 0). */
+void forward_stage_flush(struct forward_stage *stage, const uint8_t *name, size_t length);
 
 /* ANSWERED with REFUSED (`forward=none`), FAILED when there is no upstream or the same question has
  * failed a moment ago (RFC 9520 §3.2: 1 s, doubling to 30 s), else PENDING: call forward_stage_wait

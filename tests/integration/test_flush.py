@@ -1,9 +1,11 @@
 """`nomad-dns flush NAME`: what upstreams said about a name and all below it is forgotten, in every worker."""
 
 import http.client
+import threading
 
 import pytest
-from harness import Client, rcode, run
+from fake_upstream import address_of
+from harness import Client, eventually, rcode, records, run
 
 
 def flush(daemon, *args):
@@ -28,6 +30,28 @@ def test_a_name_and_all_below_is_asked_for_again(daemon, client, upstream):
     assert again.returncode == 0 and again.stdout.startswith("0 entries")
     client.ask("www.example.org")
     assert upstream.count("www.example.org") == before["www.example.org"] + 1
+
+
+def test_what_is_under_way_is_not_kept(daemon, client, upstream):
+    """Its answer is older than the flush: who waits gets it, and nobody after him."""
+    name = "late.example.org"
+    upstream.set_mode("hold", name)
+    replies = []
+    waiting = threading.Thread(target=lambda: replies.append(client.ask(name)))
+    waiting.start()
+
+    def is_asked():
+        assert upstream.count(name) >= 1
+
+    eventually(is_asked)
+    assert flush(daemon, "example.org").returncode == 0
+    upstream.set_mode("answer", name)
+    upstream.release()
+    waiting.join()
+    assert records(replies[0]) == [address_of(name)]
+    asked = upstream.count(name)
+    upstream.set_records(name, "A", "192.0.2.99")
+    assert records(client.ask(name)) == ["192.0.2.99"] and upstream.count(name) > asked
 
 
 def test_the_root_is_everything(daemon, client):

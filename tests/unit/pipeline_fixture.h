@@ -23,12 +23,16 @@ struct nomad_stage {
 };
 
 struct cache_stage {
+	bool takes_replies; /* and has "many" from then on */
+	unsigned forgotten_count;
 	struct image *kept;
 	uint64_t retry_ms;
 	unsigned failure_count;
 };
 
 struct forward_stage {
+	bool has_other_upstreams;
+	unsigned flush_count;
 	struct forward_doors doors;
 	struct list waiting;
 	uv_timer_t handle;
@@ -187,6 +191,7 @@ void nomad_stage_hear(struct nomad_stage *stage, const struct need_word *word,
 struct cache_stage *cache_stage_new(const struct config *config, struct metrics *metrics)
 {
 	(void)config, (void)metrics;
+	cache = (struct cache_stage){ 0 };
 	return &cache;
 }
 
@@ -203,11 +208,12 @@ void cache_stage_configure(struct cache_stage *stage, const struct config *confi
 enum verdict cache_stage_ask(struct cache_stage *stage, const struct query *query, uint64_t now_ms,
 			     struct answer *out, bool *out_is_due)
 {
-	(void)stage, (void)now_ms;
+	(void)now_ms;
 	leave_trace('C');
 	if (is_order(query, "due"))
 		*out_is_due = true;
-	return is_order(query, "hit") || is_order(query, "due")
+	return is_order(query, "hit") || is_order(query, "due") ||
+			       (stage->takes_replies && is_order(query, "many"))
 		       ? say_address(out, METRIC_STAGE_CACHE)
 		       : VERDICT_PASS;
 }
@@ -254,6 +260,16 @@ const struct image *cache_stage_keep(struct cache_stage *stage, const struct que
 	return stage->kept;
 }
 
+bool cache_stage_has_kept(const struct cache_stage *stage)
+{
+	return stage->takes_replies;
+}
+
+void cache_stage_forget_failures(struct cache_stage *stage)
+{
+	stage->forgotten_count++;
+}
+
 void cache_stage_release(struct cache_stage *stage)
 {
 	free(stage->kept);
@@ -266,7 +282,7 @@ struct forward_stage *forward_stage_open(const struct forward_doors *doors,
 					 const struct config *config)
 {
 	(void)config;
-	forward.doors = *doors;
+	forward = (struct forward_stage){ .doors = *doors };
 	list_init(&forward.waiting);
 	uv_timer_init(doors->loop, &forward.handle);
 	return &forward;
@@ -291,9 +307,16 @@ void forward_stage_configure(struct forward_stage *stage, const struct config *c
 	(void)stage, (void)config;
 }
 
-void forward_stage_set_upstreams(struct forward_stage *stage, struct upstream_list *list)
+bool forward_stage_set_upstreams(struct forward_stage *stage, struct upstream_list *list)
 {
-	(void)stage, (void)list;
+	(void)list;
+	return stage->has_other_upstreams;
+}
+
+void forward_stage_flush(struct forward_stage *stage, const uint8_t *name, size_t length)
+{
+	(void)name, (void)length;
+	stage->flush_count++;
 }
 
 enum verdict forward_stage_ask(struct forward_stage *stage, struct query *query, uint64_t now_ms,

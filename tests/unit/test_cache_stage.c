@@ -249,6 +249,7 @@ static void reply_that_is_not_kept_lives_until_release(void **state)
 	(void)state;
 	assert_null(reply.image);
 	assert_int_equal(image->rcode, DNS_SERVFAIL);
+	assert_false(cache_stage_has_kept(stage));
 	cache_stage_release(stage);
 	cache_stage_release(stage);
 	cache_stage_free(stage);
@@ -357,6 +358,20 @@ static void failed_refresh_is_not_tried_again_for_30_s(void **state)
 	assert_int_equal(ask(stage, &query, 40999, &answer), VERDICT_ANSWERED);
 	assert_true(answer.is_stale);
 	assert_int_equal(ask(stage, &query, 41000, &answer), VERDICT_PASS);
+	cache_stage_free(stage);
+}
+
+static void with_other_upstreams_it_is_tried_again_at_once(void **state)
+{
+	struct cache_stage *stage = stale_stage();
+	struct query query = ask_for("www.example", DNS_TYPE_A);
+	struct answer answer;
+
+	(void)state;
+	keep(stage, &query, reply_of(DNS_NOERROR, 10, 0, false), 0);
+	cache_stage_note_failure(stage, &query.question, 11000);
+	cache_stage_forget_failures(stage);
+	assert_int_equal(ask(stage, &query, 11001, &answer), VERDICT_PASS);
 	cache_stage_free(stage);
 }
 
@@ -498,6 +513,7 @@ int main(void)
 		cmocka_unit_test(entry_is_gone_when_serve_stale_is_over),
 		cmocka_unit_test(without_serve_stale_nothing_expired_answers),
 		cmocka_unit_test(failed_refresh_is_not_tried_again_for_30_s),
+		cmocka_unit_test(with_other_upstreams_it_is_tried_again_at_once),
 		cmocka_unit_test(others_are_answered_at_once_while_a_refresh_is_late),
 		cmocka_unit_test(fresh_answer_replaces_a_stale_one_at_once),
 		cmocka_unit_test(what_came_meanwhile_is_not_called_stale),

@@ -333,6 +333,7 @@ static struct fake first, second;
 static struct {
 	unsigned replies, waiters, failures, ends, closed;
 	struct image *image; /* of the last reply */
+	uint32_t ttl_s[4];   /* of the first replies */
 	uint16_t ede;
 	struct query *last;
 } got;
@@ -343,6 +344,8 @@ static void on_reply(void *arg, const struct question *question, struct reply *r
 	assert_true(question->name_length > 0);
 	if (!reply)
 		return;
+	if (got.replies < COUNT_OF(got.ttl_s))
+		got.ttl_s[got.replies] = reply->positive_ttl;
 	got.replies++;
 	free(got.image);
 	got.image = reply->image;
@@ -376,18 +379,20 @@ static void on_closed(void *arg)
 	got.closed++;
 }
 
-static void set_upstreams(const struct addr *addresses, size_t count)
+static bool set_upstreams(const struct addr *addresses, size_t count)
 {
 	struct config_forward forward[4];
 	struct config config = { .forward = forward, .forward_count = count };
 	struct upstream_list *list;
+	bool is_new;
 
 	for (size_t i = 0; i < count; i++)
 		forward[i] = (struct config_forward){ .kind = CONFIG_FORWARD_ADDRESS,
 						      .address = addresses[i] };
 	list = upstream_list_new(&config, NULL, 0);
-	forward_stage_set_upstreams(stage, list);
+	is_new = forward_stage_set_upstreams(stage, list);
 	upstream_list_drop(list);
+	return is_new;
 }
 
 static int set_up(void **state)
@@ -1120,6 +1125,58 @@ static void those_that_nobody_waits_for_any_more_are_not_asked(void **state)
 	fake_close(&first);
 }
 
+static void flushed_under_way_is_answered_but_not_to_be_kept(void **state)
+{
+	(void)state;
+	fake_open(&first, "a", NULL);
+	set_upstreams(&first.addr, 1);
+	ask(0, "www.example", PLENTY_MS);
+	ask(1, "www.other", PLENTY_MS);
+	forward_stage_flush(stage, (const uint8_t *)"\7example", 9);
+	ask(2, "www.example", PLENTY_MS); /* asked after it: anew */
+	ask(3, "www.other", PLENTY_MS);
+	run_until_ends(3);
+	assert_int_equal(first.udp_count, 3);
+	assert_int_equal(got.waiters, 4);
+	assert_int_equal(got.ttl_s[0], 0);
+	assert_int_equal(got.ttl_s[1], 60);
+	assert_int_equal(got.ttl_s[2], 60);
+	fake_close(&first);
+}
+
+static void flush_forgets_failures(void **state)
+{
+	(void)state;
+	fake_open(&first, "s", NULL);
+	set_upstreams(&first.addr, 1);
+	ask(0, "www.example", PLENTY_MS);
+	run_until_ends(1);
+	forward_stage_flush(stage, (const uint8_t *)"\7example", 9);
+	ask(1, "www.example", PLENTY_MS);
+	run_until_ends(2);
+	fake_close(&first);
+}
+
+static void what_the_old_upstreams_fail_goes_to_the_new_ones(void **state)
+{
+	(void)state;
+	fake_open(&first, "s", "s");
+	fake_open(&second, "a", NULL);
+	set_upstreams(&first.addr, 1);
+	ask(0, "www.example", PLENTY_MS);
+	ask(1, "www.example", PLENTY_MS);
+	assert_true(set_upstreams(&second.addr, 1));
+	assert_false(set_upstreams(&second.addr, 1));
+	run_until_ends(1);
+	assert_int_equal(got.failures, 0);
+	assert_int_equal(got.replies, 1);
+	assert_int_equal(got.waiters, 2);
+	assert_int_equal(got.image->answer_count, 1);
+	assert_int_equal(second.udp_count, 1);
+	fake_close(&first);
+	fake_close(&second);
+}
+
 static void upstreams_swapped_under_way_lose_nobody(void **state)
 {
 	(void)state;
@@ -1319,6 +1376,9 @@ int main(void)
 		loop_test(one_client_has_256_exchanges_and_the_others_wait),
 		loop_test(those_that_waited_for_a_place_are_answered),
 		loop_test(those_that_nobody_waits_for_any_more_are_not_asked),
+		loop_test(flushed_under_way_is_answered_but_not_to_be_kept),
+		loop_test(flush_forgets_failures),
+		loop_test(what_the_old_upstreams_fail_goes_to_the_new_ones),
 		loop_test(upstreams_swapped_under_way_lose_nobody),
 		loop_test(two_hundred_questions_leave_from_as_many_ports),
 		loop_test(upstream_that_leads_back_is_named_and_set_aside),

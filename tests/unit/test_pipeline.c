@@ -161,6 +161,49 @@ static void what_an_upstream_answers_goes_to_all_who_wait(void **state)
 	assert_int_equal(metric(metric_response(METRIC_STAGE_FORWARD, 0)), 2);
 }
 
+static void thousands_that_wait_for_one_reply_get_it_in_small_bursts(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 1000; i++)
+		assert_int_equal(ask("many.example.com"), 0);
+	cache.takes_replies = true;
+	upstream_answers("many", 5, DNS_NOERROR);
+	assert_in_range(sent_count, 1, 64);
+	while (sent_count < 1000)
+		uv_run(&loop, UV_RUN_ONCE);
+	assert_int_equal(pipeline_waiting_count(pipeline), 0);
+}
+
+static void a_reply_that_is_not_kept_is_everybody_s_at_once(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 100; i++)
+		assert_int_equal(ask("many.example.com"), 0);
+	upstream_answers("many", 5, DNS_NOERROR);
+	assert_int_equal(sent_count, 100);
+}
+
+static void a_flush_reaches_what_is_under_way(void **state)
+{
+	(void)state;
+	assert_int_equal(pipeline_flush(pipeline, (const uint8_t *)"\7example", 9), 9);
+	assert_int_equal(forward.flush_count, 1);
+}
+
+static void other_upstreams_are_tried_at_once(void **state)
+{
+	struct config none = { 0 };
+	struct upstream_list *list = upstream_list_new(&none, NULL, 0);
+
+	(void)state;
+	pipeline_set_upstreams(pipeline, list);
+	assert_int_equal(cache.forgotten_count, 0);
+	forward.has_other_upstreams = true;
+	pipeline_set_upstreams(pipeline, list);
+	assert_int_equal(cache.forgotten_count, 1);
+	upstream_list_drop(list);
+}
+
 static void an_upstreams_rcode_comes_back(void **state)
 {
 	(void)state;
@@ -458,6 +501,10 @@ int main(void)
 		TEST(a_word_may_make_it_wait_again),
 		TEST(a_bad_word_is_servfail),
 		TEST(what_an_upstream_answers_goes_to_all_who_wait),
+		TEST(thousands_that_wait_for_one_reply_get_it_in_small_bursts),
+		TEST(a_reply_that_is_not_kept_is_everybody_s_at_once),
+		TEST(a_flush_reaches_what_is_under_way),
+		TEST(other_upstreams_are_tried_at_once),
 		TEST(an_upstreams_rcode_comes_back),
 		TEST(a_failed_exchange_is_servfail_with_its_reason),
 		TEST(a_ceiling_of_a_stage_answers_at_once),
