@@ -191,6 +191,8 @@ size_t pipeline_ask(struct pipeline *p, const struct query_client *client, const
 	enum question_verdict form = question_parse(packet, length, &query.question);
 	enum verdict verdict;
 
+	if (query.question.has_bad_keepalive && client->source == QUERY_TCP)
+		form = QUESTION_FORMERR;
 	if (form == QUESTION_DROP) {
 		metrics_add(p->doors.metrics, METRIC_REQUESTS_DROPPED, 1);
 		return 0;

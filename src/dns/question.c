@@ -45,7 +45,8 @@ static bool read_option(uint16_t code, const uint8_t *data, uint16_t length, str
 		return true;
 	case DNS_OPTION_KEEPALIVE: /* RFC 7828 §3.2.1: a client sends it empty */
 		out->wants_keepalive = true;
-		return length == 0;
+		out->has_bad_keepalive |= length != 0;
+		return true;
 	case DNS_OPTION_COOKIE:
 		if (length != COOKIE_CLIENT_BYTES &&
 		    (length < COOKIE_CLIENT_BYTES + COOKIE_SERVER_MIN ||

@@ -35,7 +35,8 @@ struct question {
 	bool has_edns;
 	bool has_do; /* DNSSEC OK */
 	bool wants_nsid;
-	bool wants_keepalive; /* RFC 7828, empty option */
+	bool wants_keepalive;	/* RFC 7828 */
+	bool has_bad_keepalive; /* not empty: FORMERR over TCP, ignored over UDP (§3.3.1) */
 	bool has_tsig;
 	uint8_t name[DNS_NAME_MAX];   /* as it came: goes back so */
 	uint8_t folded[DNS_NAME_MAX]; /* the same, folded: the key of every table */

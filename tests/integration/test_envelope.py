@@ -226,6 +226,13 @@ def test_a_keepalive_with_a_time_in_a_question_is_formerr(ask):
     assert_records(reply, "A", "192.168.29.76", "192.168.29.77")
 
 
+def test_a_keepalive_over_udp_is_ignored_whatever_it_says(ask):
+    for data in (b"", b"\x00", b"\x00\x10", b"x" * 40):
+        reply = ask("redis.default.nomad", options=[dns.edns.GenericOption(11, data)])
+        assert_records(reply, "A", "192.168.29.76", "192.168.29.77")
+        assert not reply.options
+
+
 def test_an_option_longer_than_the_opt_is_formerr(house):
     wire = with_additional(wire_of(), opt(struct.pack("!HH", 100, 9) + b"x"))
     assert house.client.exchange(wire)[3] & 0x0F == FORMERR

@@ -331,8 +331,13 @@ static void a_keepalive_of_a_client_is_empty(void **state)
 	(void)state;
 	assert_int_equal(parse(&packet), QUESTION_OK);
 	assert_true(question.wants_keepalive);
-	packet = edns_query("\0\13\0\2\0\1", 6);
-	assert_int_equal(parse(&packet), QUESTION_FORMERR);
+	assert_false(question.has_bad_keepalive);
+	packet = edns_query("\0\13\0\2\0\1", 6); /* over which transport, others know */
+	assert_int_equal(parse(&packet), QUESTION_OK);
+	assert_true(question.has_bad_keepalive);
+	packet = edns_query("\0\13\0\2\0\1\0\13\0\0", 10);
+	assert_int_equal(parse(&packet), QUESTION_OK);
+	assert_true(question.has_bad_keepalive);
 }
 
 static void cookies_have_8_or_16_to_40_bytes(void **state)
