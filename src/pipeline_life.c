@@ -89,7 +89,9 @@ static void on_forward_reply(void *arg, const struct question *question, struct 
 	zone_read_begin(); /* until on_forward_end */
 	if (reply)
 		reply->image->has_private = rebind_has_private(reply->image);
-	p->forwarded = reply ? cache_stage_keep(p->cache, question, reply, clock_now_ms()) : NULL;
+	p->forwarded = reply ? cache_stage_keep(p->cache, question, reply, clock_now_ms(),
+						&p->forwarded_ttl_max_s)
+			     : NULL;
 	p->answered_at_once = 0;
 	if (!p->forwarded || !cache_stage_is_answer(p->forwarded))
 		cache_stage_note_failure(p->cache, question, clock_now_ms());
@@ -125,6 +127,7 @@ static void on_forward_waiter(void *arg, struct query *query)
 	answer.ede = p->forwarded->ede;
 	answer.ede_text = image_ede_text(p->forwarded);
 	answer.is_authentic = p->forwarded->flags & DNS_FLAG_AD;
+	answer.ttl_max_s = p->forwarded_ttl_max_s;
 	answer.image = p->forwarded;
 	if (cache_stage_is_answer(p->forwarded))
 		pipeline_finish(p, query, &answer);

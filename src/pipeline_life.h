@@ -30,6 +30,7 @@ struct pipeline {
 	struct list woken; /* queries that a word has woken and whose turn has not come yet */
 	const struct image *forwarded; /* the reply that waiters are being answered from */
 	unsigned answered_at_once;     /* by it */
+	uint32_t forwarded_ttl_max_s;
 	void (*closed)(void *);
 	void *closed_arg;
 	unsigned open_handles;		/* while closing: what has not said farewell yet */

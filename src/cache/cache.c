@@ -269,6 +269,40 @@ void cache_forget_retries(struct cache *cache)
 	}
 }
 
+void cache_drop(struct cache *cache, const struct cache_key *key)
+{
+	uint8_t bytes[KEY_FIXED_BYTES + DNS_NAME_MAX];
+	size_t length = write_key(key, bytes);
+	struct node **link;
+
+	if (cache->bucket_count == 0)
+		return;
+	link = find_link(cache, hash_bytes(&cache->secret, bytes, length), bytes, length);
+	if (*link)
+		drop_node(cache, link);
+}
+
+static bool is_at_or_below(const struct node *node, const uint8_t *name, size_t length)
+{
+	return name_is_in(node->key + KEY_FIXED_BYTES, (size_t)node->key_length - KEY_FIXED_BYTES,
+			  name, length);
+}
+
+size_t cache_expire(struct cache *cache, const uint8_t *name, size_t length, uint64_t now_ms)
+{
+	size_t expired = 0;
+
+	for (size_t i = 0; i < cache->bucket_count; i++) {
+		for (struct node *node = cache->bucket[i]; node; node = node->next) {
+			if (now_ms >= node->entry.expires_ms || !is_at_or_below(node, name, length))
+				continue;
+			node->entry.expires_ms = now_ms;
+			expired++;
+		}
+	}
+	return expired;
+}
+
 size_t cache_flush(struct cache *cache, const uint8_t *name, size_t length, bool below)
 {
 	size_t dropped = 0;
@@ -277,11 +311,8 @@ size_t cache_flush(struct cache *cache, const uint8_t *name, size_t length, bool
 		struct node **link = &cache->bucket[i];
 
 		while (*link) {
-			const uint8_t *owner = (*link)->key + KEY_FIXED_BYTES;
-			size_t owner_length = (size_t)(*link)->key_length - KEY_FIXED_BYTES;
-
-			if (name_is_in(owner, owner_length, name, length) &&
-			    (below || owner_length == length)) {
+			if (is_at_or_below(*link, name, length) &&
+			    (below || (size_t)(*link)->key_length - KEY_FIXED_BYTES == length)) {
 				drop_node(cache, link);
 				dropped++;
 			} else {

@@ -65,6 +65,13 @@ int cache_put(struct cache *cache, const struct cache_key *key, struct image *im
 /* Every entry may be asked for anew at any time. */
 void cache_forget_retries(struct cache *cache);
 
+/* Forgets this one entry, if it is there. */
+void cache_drop(struct cache *cache, const struct cache_key *key);
+
+/* A name and everything under it expires now, what has expired already not again. Returns how many
+ * entries. */
+size_t cache_expire(struct cache *cache, const uint8_t *name, size_t length, uint64_t now_ms);
+
 /* Forgets a name and, with `below`, everything under it. Returns how many entries. */
 size_t cache_flush(struct cache *cache, const uint8_t *name, size_t length, bool below);
 

@@ -195,6 +195,12 @@ bool cache_stage_is_answer(const struct image *image)
 	return image->rcode == DNS_NOERROR || image->rcode == DNS_NXDOMAIN;
 }
 
+size_t cache_stage_expire(struct cache_stage *stage, const uint8_t *name, size_t length,
+			  uint64_t now_ms)
+{
+	return cache_expire(stage->cache, name, length, now_ms);
+}
+
 size_t cache_stage_flush(struct cache_stage *stage, const uint8_t *name, size_t length)
 {
 	size_t dropped = cache_flush(stage->cache, name, length, true);
@@ -220,7 +226,7 @@ static uint32_t choose_ttl(const struct cache_stage *stage, const struct reply *
 }
 
 const struct image *cache_stage_keep(struct cache_stage *stage, const struct question *question,
-				     struct reply *reply, uint64_t now_ms)
+				     struct reply *reply, uint64_t now_ms, uint32_t *out_ttl_max_s)
 {
 	struct cache_key key = make_key(question);
 	struct image *image = reply->image;
@@ -228,8 +234,12 @@ const struct image *cache_stage_keep(struct cache_stage *stage, const struct que
 
 	cache_stage_release(stage);
 	reply->image = NULL;
-	if (ttl_s == 0 || cache_put(stage->cache, &key, image, ttl_s, reply->is_negative, now_ms))
+	*out_ttl_max_s = ttl_s ? ttl_s : UINT32_MAX;
+	if (ttl_s == 0 || cache_put(stage->cache, &key, image, ttl_s, reply->is_negative, now_ms)) {
 		stage->loose = image;
+		if (cache_stage_is_answer(image))
+			cache_drop(stage->cache, &key);
+	}
 	publish_counts(stage);
 	return image;
 }

@@ -45,16 +45,23 @@ void cache_stage_note_failure(struct cache_stage *stage, const struct question *
 /* The upstreams are others now: what could not be refreshed may be asked for again at once. */
 void cache_stage_forget_failures(struct cache_stage *stage);
 
+/* Who is asked about a folded name and all below it has changed: what is kept of them was another's
+ * word. It answers no more but stale, while nothing fresh is to be had. How many entries. */
+size_t cache_stage_expire(struct cache_stage *stage, const uint8_t *name, size_t length,
+			  uint64_t now_ms);
+
 /* Forgets a folded name and all below it. How many entries. */
 size_t cache_stage_flush(struct cache_stage *stage, const uint8_t *name, size_t length);
 
 /*
  * Keeps a reply by RFC 2181/2308 and the configured caps; takes reply->image over in every case and
  * returns it borrowed, valid until cache_stage_release (whether it was kept or not), so that
- * waiting clients can be answered from it.
+ * waiting clients can be answered from it. An answer that may not be kept (TTL 0, say) replaces an
+ * older one all the same. `*out_ttl_max_s`: no record of it may be passed on with more, or the next
+ * cache would keep it longer than we (RFC 2181 §5.2: the lowest TTL of a set is that of all).
  */
 const struct image *cache_stage_keep(struct cache_stage *stage, const struct question *question,
-				     struct reply *reply, uint64_t now_ms);
+				     struct reply *reply, uint64_t now_ms, uint32_t *out_ttl_max_s);
 /* Whether the cache took the reply just brought, and whoever waited for it can be answered later.
  */
 bool cache_stage_has_kept(const struct cache_stage *stage);

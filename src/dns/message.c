@@ -337,6 +337,16 @@ static bool put_sections(struct writer *w)
 	return is_whole;
 }
 
+/* Question, sections, and room kept for `opt`. Whether nothing that was asked for was left out. */
+static bool put_body(struct writer *w, const struct question *question, size_t limit,
+		     size_t opt_length)
+{
+	w->answers = w->authorities = w->additionals = 0;
+	w->at = put_question(w->out, question);
+	w->end = limit - opt_length;
+	return put_sections(w);
+}
+
 struct message_result message_encode(const struct question *question, const struct answer *answer,
 				     const struct message_identity *identity,
 				     const struct addr *peer, uint32_t now_s, bool over_tcp,
@@ -349,15 +359,21 @@ struct message_result message_encode(const struct question *question, const stru
 					   answer->ttl_max_s != UINT32_MAX };
 	uint16_t flags = reply_flags(question, answer);
 	uint8_t opt[DNS_UDP_PLAIN_MAX];
+	size_t opt_room = min_size(sizeof(opt), limit - question_end(question));
 	size_t opt_length = 0;
+	bool is_whole;
 
-	w.at = put_question(out, question);
 	if (question->has_edns)
-		opt_length =
-			put_opt(question, answer->rcode, answer->ede, answer->ede_text, identity,
-				peer, now_s, over_tcp, min_size(sizeof(opt), limit - w.at), opt);
-	w.end = limit - opt_length;
-	if (!put_sections(&w)) {
+		opt_length = put_opt(question, answer->rcode, answer->ede, answer->ede_text,
+				     identity, peer, now_s, over_tcp, opt_room, opt);
+	is_whole = put_body(&w, question, limit, opt_length);
+	/* RFC 8914 §3: an explanation goes before any other data. */
+	if (!is_whole && opt_length && answer->ede != DNS_EDE_NONE) {
+		opt_length = put_opt(question, answer->rcode, DNS_EDE_NONE, NULL, identity, peer,
+				     now_s, over_tcp, opt_room, opt);
+		is_whole = put_body(&w, question, limit, opt_length);
+	}
+	if (!is_whole) {
 		result.is_cut = over_tcp;
 		result.is_truncated = !over_tcp;
 		if (!over_tcp)

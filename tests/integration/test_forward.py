@@ -1,5 +1,6 @@
 """Everything that is not Nomad's: cache and upstreams."""
 
+import struct
 import threading
 import time
 
@@ -10,6 +11,7 @@ from harness import Client, eventually, extended_errors, is_authoritative, rcode
 import dns.edns
 import dns.flags
 import dns.message
+import dns.name
 
 LIE = "203.0.113.66"
 
@@ -174,16 +176,28 @@ def test_negative_ttl_is_the_smaller_of_soa_and_minimum(ask):
     assert max(ttls(again, "authority")) <= 60
 
 
-def test_one_set_of_records_has_one_ttl(ask):
+def wire_ttls(client, name):
+    """Of an A question's ANSWER as it stands in the packet: dnspython gives all of one set the lowest when it parses."""
+    wire = client.exchange(dns.message.make_query(name, "A").to_wire())
+    at, found = 12 + len(dns.name.from_text(name).to_wire()) + 4, []
+    for _ in range(struct.unpack_from("!H", wire, 6)[0]):
+        assert wire[at:at + 2] == b"\xc0\x0c"
+        ttl, length = struct.unpack_from("!IH", wire, at + 6)
+        found.append(ttl)
+        at += 12 + length
+    return found
+
+
+def test_one_set_of_records_has_one_ttl(house):
     for _ in range(2):
-        reply = ask("x.mixed-ttl.mode.test")
-        wire = reply.to_wire()
-        assert len(records(reply)) == 2 and max(ttls(reply)) <= 30, wire.hex()
+        found = wire_ttls(house.client, "x.mixed-ttl.mode.test")
+        assert len(found) == 2 and max(found) <= 30
 
 
-def test_the_longest_ttl_is_capped(ask):
-    ask("long.ttl=604800.mode.test")
-    assert max(ttls(ask("long.ttl=604800.mode.test"))) <= 3600
+def test_the_longest_ttl_is_capped_from_the_first_answer_on(house):
+    for _ in range(2):
+        found = wire_ttls(house.client, "long.ttl=604800.mode.test")
+        assert len(found) == 1 and max(found) <= 3600
 
 
 def test_failures_are_remembered_for_a_moment(house):

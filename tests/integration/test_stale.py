@@ -93,6 +93,17 @@ def test_a_fresh_answer_replaces_a_stale_one(patient, upstream):
     assert rcode(reply) == "NXDOMAIN" and not extended_errors(reply)
 
 
+@pytest.mark.parametrize("mode", ["ttl=0", "nxdomain-no-soa"])
+def test_an_answer_that_may_not_be_kept_ends_the_old_one_all_the_same(patient, upstream, mode):
+    _, client = patient()
+    name = "moved.example.org"
+    learn_and_expire(client, upstream, name)
+    upstream.set_mode(mode, name)
+    assert not extended_errors(client.ask(name))
+    upstream.set_mode("servfail", name)
+    assert rcode(client.ask(name)) == "SERVFAIL"
+
+
 def test_a_popular_name_is_refreshed_before_it_expires(start, nomad, upstream):
     daemon = start("--cache-max-ttl=10s", nomad=nomad.address, forward=upstream.address)
     client = Client(daemon)

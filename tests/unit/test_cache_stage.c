@@ -66,8 +66,10 @@ static void keep(struct cache_stage *stage, const struct query *query, struct re
 		 uint64_t now_ms)
 {
 	const struct image *expected = reply.image;
+	uint32_t ttl_max_s;
 
-	assert_ptr_equal(cache_stage_keep(stage, &query->question, &reply, now_ms), expected);
+	assert_ptr_equal(cache_stage_keep(stage, &query->question, &reply, now_ms, &ttl_max_s),
+			 expected);
 	cache_stage_release(stage);
 }
 
@@ -162,6 +164,63 @@ static void failure_does_not_replace_an_answer(void **state)
 	cache_stage_free(stage);
 }
 
+static void answer_that_may_not_be_kept_replaces_an_older_one(void **state)
+{
+	struct cache_stage *stage = stage_of(0, 3600);
+
+	(void)state;
+	assert_true(is_kept(stage, reply_of(DNS_NOERROR, 60, 0, false), 0));
+	assert_false(is_kept(stage, reply_of(DNS_NOERROR, 0, 0, false), 1000));
+	assert_true(is_kept(stage, reply_of(DNS_NOERROR, 60, 0, false), 0));
+	assert_false(is_kept(stage, reply_of(DNS_NXDOMAIN, 0, 0, true), 1000));
+	cache_stage_free(stage);
+}
+
+static uint32_t ttl_max_of(struct cache_stage *stage, struct reply reply)
+{
+	struct query query = ask_for("www.example", DNS_TYPE_A);
+	uint32_t ttl_max_s = 0;
+
+	cache_stage_keep(stage, &query.question, &reply, 0, &ttl_max_s);
+	cache_stage_release(stage);
+	return ttl_max_s;
+}
+
+static void first_answer_lives_no_longer_than_the_entry(void **state)
+{
+	struct cache_stage *stage = stage_of(0, 100);
+
+	(void)state;
+	assert_int_equal(ttl_max_of(stage, reply_of(DNS_NOERROR, 86400, 0, false)), 100);
+	assert_int_equal(ttl_max_of(stage, reply_of(DNS_NOERROR, 30, 0, false)), 30);
+	assert_int_equal(ttl_max_of(stage, reply_of(DNS_NXDOMAIN, 0, 20, true)), 20);
+	assert_int_equal(ttl_max_of(stage, reply_of(DNS_NOERROR, 0, 0, false)), UINT32_MAX);
+	cache_stage_free(stage);
+}
+
+static void expired_by_hand_answers_only_when_nothing_fresh_is_to_be_had(void **state)
+{
+	struct cache_stage *stage = stage_of(0, 3600);
+	struct query query = ask_for("www.example", DNS_TYPE_A);
+	struct query other = ask_for("www.example.org", DNS_TYPE_A);
+	struct answer answer;
+
+	(void)state;
+	cache_stage_configure(stage, &(struct config){ .cache_size_bytes = 1 << 20,
+						       .cache_max_ttl_s = 3600,
+						       .serve_stale_ms = 3600000 });
+	keep(stage, &query, reply_of(DNS_NOERROR, 300, 0, false), 0);
+	keep(stage, &other, reply_of(DNS_NOERROR, 300, 0, false), 0);
+	assert_int_equal(cache_stage_expire(stage, (const uint8_t *)"\7example", 9, 1000), 1);
+	assert_int_equal(cache_stage_expire(stage, (const uint8_t *)"\7example", 9, 1000), 0);
+	assert_int_equal(ask(stage, &query, 1000, &answer), VERDICT_PASS);
+	assert_int_equal(ask(stage, &other, 1000, &answer), VERDICT_ANSWERED);
+	assert_int_equal(cache_stage_ask_stale(stage, &query, 1000, 2000, &answer),
+			 VERDICT_ANSWERED);
+	assert_true(answer.is_stale);
+	cache_stage_free(stage);
+}
+
 static void longest_ttl_is_capped(void **state)
 {
 	struct cache_stage *stage = stage_of(0, 100);
@@ -244,7 +303,8 @@ static void reply_that_is_not_kept_lives_until_release(void **state)
 	struct cache_stage *stage = stage_of(0, 3600);
 	struct query query = ask_for("www.example", DNS_TYPE_A);
 	struct reply reply = reply_of(DNS_SERVFAIL, 0, 0, false);
-	const struct image *image = cache_stage_keep(stage, &query.question, &reply, 0);
+	uint32_t ttl_max_s;
+	const struct image *image = cache_stage_keep(stage, &query.question, &reply, 0, &ttl_max_s);
 
 	(void)state;
 	assert_null(reply.image);
@@ -500,6 +560,9 @@ int main(void)
 		cmocka_unit_test(negative_without_soa_is_not_kept),
 		cmocka_unit_test(servfail_is_not_kept),
 		cmocka_unit_test(failure_does_not_replace_an_answer),
+		cmocka_unit_test(answer_that_may_not_be_kept_replaces_an_older_one),
+		cmocka_unit_test(first_answer_lives_no_longer_than_the_entry),
+		cmocka_unit_test(expired_by_hand_answers_only_when_nothing_fresh_is_to_be_had),
 		cmocka_unit_test(longest_ttl_is_capped),
 		cmocka_unit_test(shortest_ttl_is_raised),
 		cmocka_unit_test(no_ttl_in_a_hit_outlives_the_entry),

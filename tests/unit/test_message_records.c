@@ -150,6 +150,25 @@ static void the_opt_has_its_place_in_a_full_reply(void **state)
 	assert_int_equal(answers(), (512 - 11 - question_end(&question)) / 16);
 }
 
+static void an_explanation_goes_before_any_record(void **state)
+{
+	size_t fits, length;
+
+	(void)state;
+	wants_edns(512);
+	fits = (512 - 11 - question_end(&question)) / 16;
+	pick_addresses((unsigned)fits);
+	answer.ede = DNS_EDE_OTHER;
+	answer.ede_text = "a sentence that has no room beside the records";
+	encode_udp();
+	assert_false(result.is_truncated);
+	assert_int_equal(answers(), fits);
+	assert_null(find_option(reply, result.length, DNS_OPTION_EDE, &length));
+	answer.pick_count = 1;
+	encode_udp();
+	assert_non_null(find_option(reply, result.length, DNS_OPTION_EDE, &length));
+}
+
 static void what_just_fits_is_whole(void **state)
 {
 	size_t fits = (512 - question_end(&question)) / 16;
@@ -356,6 +375,7 @@ int main(void)
 		TEST(additional_goes_first_and_silently),
 		TEST(too_many_records_are_whole_ones_and_tc),
 		TEST(the_opt_has_its_place_in_a_full_reply),
+		TEST(an_explanation_goes_before_any_record),
 		TEST(what_just_fits_is_whole),
 		TEST(over_tcp_everything_comes),
 		TEST(over_64_kib_as_many_as_fit_come_without_tc),
