@@ -2,8 +2,9 @@
  * The alarm: a request for the list of a namespace that cannot be, held by Nomad until anything
  * changes anywhere. Its answer is two bytes, and any workload identity may ask for it. Where only
  * some namespaces may be read, one request per namespace for a service that cannot be does the same
- * for each. It says that something changed, never what; and it is a hint, since it rests on how
- * Nomad's radix tree wakes those who watch a missing prefix.
+ * for each, and where those are many, the list of `*`, whose answer is all names. It says that
+ * something changed, never what; and it is a hint, since it rests on how Nomad's radix tree wakes
+ * those who watch a missing prefix.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -26,6 +27,9 @@
 #define IDLE_MS_MIN 100
 #define ESCAPED_MAX (3 * SCOPE_NAME_MAX)
 #define MILLI 1000
+#define COST_BYTES_PER_MS 1024 /* of lists that tell of a change … */
+#define COST_MS_MAX 800	       /* … which may be told that much later */
+#define EMPTY_LIST_BYTES 2
 
 static void on_answer(void *arg, const struct http_reply *reply);
 
@@ -77,11 +81,12 @@ static void ask(struct alarm_leg *leg)
 {
 	struct mirror *mirror = leg->mirror;
 	unsigned wait = wait_s(&mirror->alarm);
-	char path[ESCAPED_MAX + 96], name[ESCAPED_MAX] = "~";
+	char path[ESCAPED_MAX + 96], name[ESCAPED_MAX];
 	int length;
 
 	leg->asked_ms = clock_now_ms();
 	leg->ask_at_ms = 0;
+	snprintf(name, sizeof(name), "%s", mirror->scope.by_list ? "*" : "~");
 	if (leg->namespace &&
 	    http_escape(leg->namespace, strlen(leg->namespace), name, sizeof(name)) < 0)
 		return;
@@ -130,6 +135,8 @@ static void ask_again(struct alarm_leg *leg)
 
 	if (mirror->is_large && mirror->alarm.state == ALARM_ARMED)
 		ask_later(leg, MIRROR_LARGE_PACE_MS);
+	else if (leg->pause_ms)
+		ask_later(leg, leg->pause_ms);
 	else if (take_token(&mirror->alarm, now_ms))
 		ask(leg);
 	else
@@ -192,11 +199,21 @@ static void on_wake(struct alarm_leg *leg, uint64_t index, uint64_t spent_ms)
 	leg->index = index;
 	if (index > alarm->index)
 		alarm->index = index;
-	if (!is_foreign && mirror->sync.phase != SYNC_LIVE)
+	if (!is_foreign && mirror_tier(mirror) != TIER_STREAM)
 		mirror_watch_wake(mirror);
 	if (!is_foreign)
 		mirror_sync_heard(mirror, index);
 	ask_again(leg);
+}
+
+static void refuse(struct alarm_leg *leg)
+{
+	struct mirror *mirror = leg->mirror;
+
+	if (leg->namespace && mirror_scope_drop(mirror, leg->namespace))
+		return;
+	drop_legs(mirror);
+	set_state(mirror, ALARM_REFUSED);
 }
 
 static void on_good(struct alarm_leg *leg, const struct http_reply *reply)
@@ -204,11 +221,17 @@ static void on_good(struct alarm_leg *leg, const struct http_reply *reply)
 	struct mirror *mirror = leg->mirror;
 	uint64_t spent_ms = clock_now_ms() - leg->asked_ms;
 
+	if (mirror->scope.by_list) {
+		leg->pause_ms = reply->body_length / COST_BYTES_PER_MS;
+		if (leg->pause_ms > COST_MS_MAX)
+			leg->pause_ms = COST_MS_MAX;
+		if (reply->body_length > EMPTY_LIST_BYTES && mirror->scout.found.count == 0)
+			mirror->scout.has_looked = false;
+	}
 	if (!reply->has_index) {
 		fail(mirror);
 	} else if (reply->index == 0) {
-		drop_legs(mirror);
-		set_state(mirror, ALARM_REFUSED);
+		refuse(leg);
 	} else if (!leg->is_armed) {
 		on_armed(leg, reply->index);
 	} else if (reply->index < leg->index) {
@@ -233,8 +256,7 @@ static void on_answer(void *arg, const struct http_reply *reply)
 	} else if (reply->status == 200) {
 		on_good(leg, reply);
 	} else if (reply->status == 401 || reply->status == 403) {
-		drop_legs(mirror);
-		set_state(mirror, ALARM_REFUSED);
+		refuse(leg);
 	} else {
 		if (mirror->alarm.step < STEPS_MAX) /* it answers: no hurry */
 			mirror->alarm.step++;

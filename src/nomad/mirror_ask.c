@@ -176,6 +176,9 @@ void mirror_on_call_end(struct call *call, enum call_result result)
 		ask->worst = result;
 	if (result == CALL_DENIED)
 		mirror_space_denied(call->mirror, ask->namespace_label, !call->service);
+	else if (result == CALL_GOOD && !call->service)
+		mirror_scope_note(call->mirror, call->namespace,
+				  mirror_space_is_empty(call->mirror, ask->namespace_label));
 	if (--ask->open_calls > 0)
 		return;
 	mirror_pause_note(call->mirror, ask->namespace_label, ask->service_label, ask->was_useless);

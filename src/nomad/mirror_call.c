@@ -35,9 +35,9 @@ static char *make_path(const struct mirror *mirror, const char *namespace, const
 	if (http_escape(namespace, strlen(namespace), space, sizeof(space)) < 0 ||
 	    (service && http_escape(service, strlen(service), name, sizeof(name)) < 0))
 		return NULL;
-	if (strcmp(namespace, "*") == 0)
-		length = asprintf(&path, "/v1/services?namespace=*");
-	else if (service)
+	if (strcmp(namespace, "*") == 0) /* any token that is good for something may ask this */
+		snprintf(space, sizeof(space), "*");
+	if (service)
 		length = asprintf(&path, "/v1/service/%s?namespace=%s%s", name, space,
 				  mirror->filter);
 	else
@@ -134,7 +134,8 @@ static void end_call(struct call *call, enum call_result result)
 	if (call->on_end)
 		call->on_end(call, result);
 	/* Rights to all namespaces are more than most tokens have. */
-	if (result != CALL_GOOD && !(result == CALL_DENIED && strcmp(call->namespace, "*") == 0))
+	if (result != CALL_GOOD &&
+	    !(result == CALL_DENIED && strcmp(call->namespace, "*") == 0 && !call->service))
 		mirror_health_bad(mirror, call, result);
 	free_call(call);
 	mirror_pump(mirror);

@@ -92,7 +92,10 @@ void mirror_health_tick(struct mirror *mirror, uint64_t now_ms)
 {
 	struct health *health = &mirror->health;
 
-	if (health->state == ZONE_NOMAD_DENIED && http_refresh_token(mirror->doors.http)) {
+	bool is_out = health->state == ZONE_NOMAD_DENIED || health->is_holding;
+
+	/* A half-written token may look like a server that is broken. */
+	if (is_out && http_refresh_token(mirror->doors.http)) {
 		log_info("nomad", "there is a new token");
 		mirror_space_renew(mirror);
 		mirror_live_renew(mirror);
@@ -191,25 +194,35 @@ static void hold(struct mirror *mirror, const struct call *call, enum call_resul
 	mirror_end_asks(mirror);
 }
 
-/* The token was refused. Whether for this namespace only or for all is what the probe finds out,
- * in a namespace where it was good before. */
+static void deny_everywhere(struct mirror *mirror, const struct call *call)
+{
+	struct health *health = &mirror->health;
+
+	if (health->state != ZONE_NOMAD_DENIED)
+		log_error("nomad",
+			  "%s refuses the token (%s); it needs read-job in some namespace, or to "
+			  "be a workload identity",
+			  http_address_text(mirror->doors.http, call->address), call->error);
+	health->is_holding = false;
+	change_state(mirror, ZONE_NOMAD_DENIED);
+	if (!health->probe_at_ms && !health->probe)
+		plan_probe(mirror, PROBE_DENIED_MS * 100 / (100 - JITTER_PERCENT), 0);
+}
+
+/* The token was refused. Whether for this namespace only or for all is what the probe finds out, in
+ * a namespace where it was good before, and then in none: who may read anything may ask there. */
 static void deny(struct mirror *mirror, const struct call *call, bool was_probe)
 {
 	struct health *health = &mirror->health;
 	uint64_t now_ms = clock_now_ms(), held;
-	bool is_everywhere = was_probe || !health->is_ready;
 
-	if (is_everywhere) {
-		if (health->state != ZONE_NOMAD_DENIED)
-			log_error("nomad",
-				  "%s refuses the token (%s, namespace %s); it needs read-job "
-				  "there, or a workload identity",
-				  http_address_text(mirror->doors.http, call->address), call->error,
-				  call->namespace);
-		health->is_holding = false;
-		change_state(mirror, ZONE_NOMAD_DENIED);
-		if (!health->probe_at_ms && !health->probe)
-			plan_probe(mirror, PROBE_DENIED_MS * 100 / (100 - JITTER_PERCENT), 0);
+	if (was_probe && strcmp(call->namespace, "*") == 0) {
+		deny_everywhere(mirror, call);
+		return;
+	}
+	if (was_probe || !health->is_ready) {
+		snprintf(mirror->home, sizeof(mirror->home), "*");
+		mirror_health_probe_now(mirror);
 		return;
 	}
 	if (health->state != ZONE_NOMAD_OK)

@@ -23,13 +23,14 @@ struct json_event;
 struct map;
 struct mirror;
 
-#define SCOPE_MAX 16 /* namespaces followed one by one; Nomad allows 100 connections in all */
+#define SCOPE_MAX 8 /* namespaces followed one by one: each has a stream and a held request */
 #define SCOPE_NAME_MAX 129
 
 enum tier { TIER_LOOKUP, TIER_WATCH, TIER_STREAM };
 
 struct scope { /* where we may listen */
 	bool is_all;
+	bool by_list; /* all that may be read, which is not all there is: only lists of `*` tell */
 	size_t count;
 	char names[SCOPE_MAX][SCOPE_NAME_MAX]; /* exact */
 };
@@ -49,6 +50,7 @@ struct alarm_leg {
 	uint64_t index, asked_ms, ask_at_ms;
 	bool is_armed, has_timed_out;
 	unsigned idle_step; /* replies in a row that said nothing, too early */
+	uint64_t pause_ms;  /* for what its last reply cost */
 };
 
 struct alarm {
@@ -116,7 +118,10 @@ struct sync {
 struct scout { /* looks which namespaces the token may read */
 	struct call *call;
 	struct scope found;
+	struct scope more; /* turned out to be readable since, and join at the next turn */
 	bool has_looked, is_too_many;
+	bool is_early; /* it was not yet known whether one stream tells of all */
+	uint64_t joined_ms;
 };
 
 #define LARGE_KEYS 64
@@ -218,7 +223,9 @@ void mirror_scope_configure(struct mirror *mirror, const struct config *config);
 bool mirror_scope_reset(struct mirror *mirror); /* back to what is configured; true: it differs */
 bool mirror_scope_holds(const struct scope *scope, const char *namespace); /* folded or not */
 void mirror_fold(const char *text, char out[SCOPE_NAME_MAX]);
-void mirror_scope_scout(struct mirror *mirror);
+bool mirror_scope_drop(struct mirror *mirror, const char *namespace); /* false: none is left */
+void mirror_scope_note(struct mirror *mirror, const char *namespace, bool is_empty);
+uint64_t mirror_scope_tick(struct mirror *mirror, uint64_t now_ms);
 int mirror_scope_read(struct mirror *mirror, const char *body, size_t length, char *why,
 		      size_t why_capacity);
 

@@ -186,6 +186,7 @@ void mirror_pump(struct mirror *mirror); /* starts what is queued */
 bool mirror_space_is_listed(const struct mirror *mirror, const char *label, uint64_t now_ms,
 			    uint64_t *out_index);
 bool mirror_space_is_denied(const struct mirror *mirror, const char *label, uint64_t now_ms);
+bool mirror_space_is_empty(const struct mirror *mirror, const char *label);
 bool mirror_space_may_try(struct mirror *mirror, const char *label, uint64_t now_ms);
 int mirror_space_listed(struct mirror *mirror, const char *label, uint64_t index, bool is_absent,
 			uint64_t until_ms);

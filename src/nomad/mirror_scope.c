@@ -1,15 +1,20 @@
 /*
  * Where we may listen: everywhere, in the namespaces that are configured, or, when the token does
  * not reach everywhere, in those that a list for `*` shows. Such a list holds only what the token
- * may read, and an index of 0 when that is nothing.
+ * may read, and an index of 0 when that is nothing. A namespace that has no services yet is not in
+ * it: one that turns out to be readable when it is asked about joins then.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "dns/name.h"
 #include "nomad/json.h"
 #include "nomad/mirror_parts.h"
+
+#define JOIN_EVERY_MS 10000 /* each time everything is listened for anew */
+#define EMPTY_MAX (SCOPE_MAX / 2)
 
 /* As a DNS label looks; what is too long for one is cut. */
 void mirror_fold(const char *text, char out[SCOPE_NAME_MAX])
@@ -20,19 +25,32 @@ void mirror_fold(const char *text, char out[SCOPE_NAME_MAX])
 	out[length] = '\0';
 }
 
+static bool has(const struct scope *scope, const char *namespace)
+{
+	for (size_t i = 0; i < scope->count; i++) {
+		if (strcmp(scope->names[i], namespace) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* false: there is no room for it. */
 static bool add(struct scope *scope, const char *namespace)
 {
 	if (strlen(namespace) >= SCOPE_NAME_MAX)
 		return true; /* none that has a name in DNS */
-	for (size_t i = 0; i < scope->count; i++) {
-		if (strcmp(scope->names[i], namespace) == 0)
-			return true;
-	}
+	if (has(scope, namespace))
+		return true;
 	if (scope->count == SCOPE_MAX)
 		return false;
 	snprintf(scope->names[scope->count++], SCOPE_NAME_MAX, "%s", namespace);
 	return true;
+}
+
+static void forget_scout(struct scout *scout)
+{
+	scout->has_looked = scout->is_early = false;
+	scout->more.count = 0;
 }
 
 void mirror_scope_configure(struct mirror *mirror, const struct config *config)
@@ -47,14 +65,22 @@ void mirror_scope_configure(struct mirror *mirror, const struct config *config)
 			scope->is_all = true;
 	}
 	mirror->scope = *scope;
-	mirror->scout.has_looked = false;
+	forget_scout(&mirror->scout);
+}
+
+static bool is_as_configured(const struct mirror *mirror)
+{
+	const struct scope *scope = &mirror->scope, *configured = &mirror->configured;
+
+	return scope->is_all == configured->is_all && !scope->by_list &&
+	       (scope->is_all || scope->count == configured->count);
 }
 
 bool mirror_scope_reset(struct mirror *mirror)
 {
-	bool is_other = mirror->scope.is_all != mirror->configured.is_all;
+	bool is_other = !is_as_configured(mirror);
 
-	mirror->scout.has_looked = false;
+	forget_scout(&mirror->scout);
 	if (!is_other)
 		return false;
 	mirror->scope = mirror->configured;
@@ -73,6 +99,110 @@ bool mirror_scope_holds(const struct scope *scope, const char *namespace)
 			return true;
 	}
 	return scope->is_all;
+}
+
+/* ---- another scope ---- */
+
+static bool wants_streams(const struct mirror *mirror)
+{
+	const struct sync *sync = &mirror->sync;
+
+	return mirror->ceiling <= CONFIG_MIRROR_STREAM && !mirror->is_large &&
+	       (sync->phase != SYNC_REFUSED || sync->was_denied);
+}
+
+/* Everything is listened for anew, in mirror->scope. */
+static void listen_anew(struct mirror *mirror)
+{
+	mirror->scout.joined_ms = clock_now_ms();
+	mirror_alarm_start(mirror);
+	if (wants_streams(mirror))
+		mirror_sync_start(mirror);
+}
+
+static void follow_lists(struct mirror *mirror)
+{
+	bool is_done = mirror->scope.by_list && mirror->alarm.state != ALARM_REFUSED;
+
+	mirror->scope = (struct scope){ .is_all = true, .by_list = true };
+	if (!is_done)
+		mirror_alarm_start(mirror);
+}
+
+static void say_too_many(struct mirror *mirror)
+{
+	char why[128];
+
+	if (mirror->ceiling > CONFIG_MIRROR_STREAM)
+		return;
+	snprintf(why, sizeof(why),
+		 "the token may read more than %d namespaces, but not all of them", SCOPE_MAX);
+	mirror_sync_refuse(mirror, true, why);
+}
+
+bool mirror_scope_drop(struct mirror *mirror, const char *namespace)
+{
+	struct scope *scope = &mirror->scope;
+	struct scope left = { 0 };
+
+	if (scope->is_all)
+		return false;
+	for (size_t i = 0; i < scope->count; i++) {
+		if (strcmp(scope->names[i], namespace) != 0)
+			add(&left, scope->names[i]);
+	}
+	forget_scout(&mirror->scout);
+	if (left.count == 0) { /* what is left to be found, the scout finds */
+		if (mirror->configured.is_all)
+			*scope = mirror->configured;
+		return false;
+	}
+	*scope = left;
+	listen_anew(mirror);
+	return true;
+}
+
+/* Nomad gave a namespace's list: it may be read. */
+void mirror_scope_note(struct mirror *mirror, const char *namespace, bool is_empty)
+{
+	const struct scope *scope = &mirror->scope;
+	struct scout *scout = &mirror->scout;
+	bool is_nowhere = scope->is_all && !scope->by_list && mirror->alarm.state == ALARM_REFUSED;
+	size_t count = scout->more.count + (is_nowhere ? 0 : scope->count);
+
+	if (mirror->ceiling == CONFIG_MIRROR_LOOKUP || (scope->is_all && !is_nowhere) ||
+	    has(scope, namespace) || has(&scout->more, namespace) ||
+	    !(mirror->configured.is_all || has(&mirror->configured, namespace)))
+		return;
+	if (count < (is_empty ? EMPTY_MAX : SCOPE_MAX))
+		add(&scout->more, namespace);
+	else if (!is_empty)
+		scout->is_too_many = true;
+	mirror_live_arm(mirror);
+}
+
+static uint64_t join(struct mirror *mirror, uint64_t now_ms)
+{
+	struct scope *scope = &mirror->scope;
+	struct scout *scout = &mirror->scout;
+
+	if (scout->more.count == 0 && (!scout->is_too_many || scope->is_all))
+		return UINT64_MAX;
+	if (scout->joined_ms && now_ms < scout->joined_ms + JOIN_EVERY_MS)
+		return scout->joined_ms + JOIN_EVERY_MS;
+	if (scout->is_too_many && mirror->configured.is_all) {
+		follow_lists(mirror);
+		say_too_many(mirror);
+	} else {
+		scope->is_all = scope->by_list = false;
+		for (size_t i = 0; i < scout->more.count; i++)
+			add(scope, scout->more.names[i]);
+		mirror_space_renew(mirror);
+		listen_anew(mirror);
+	}
+	scout->more.count = 0;
+	scout->is_too_many = false;
+	return UINT64_MAX;
 }
 
 /* ---- looking ---- */
@@ -105,11 +235,34 @@ int mirror_scope_read(struct mirror *mirror, const char *body, size_t length, ch
 /* The probe asks where it may. */
 static void take_home(struct mirror *mirror)
 {
-	const char *namespace = mirror->scope.names[0];
+	const char *namespace = mirror->scout.found.names[0];
 	size_t length = strlen(namespace);
 
-	if (length < sizeof(mirror->home))
+	if (mirror->scout.found.count > 0 && length < sizeof(mirror->home))
 		memcpy(mirror->home, namespace, length + 1);
+}
+
+/* Streams only for all of them, or what is known would have holes nobody sees. While one stream may
+ * still tell of everything, and while there is nothing to be listed, lists are the alarm. */
+static void follow_found(struct mirror *mirror)
+{
+	struct scout *scout = &mirror->scout;
+	enum sync_phase phase = mirror->sync.phase;
+
+	take_home(mirror);
+	if (mirror->ceiling == CONFIG_MIRROR_LOOKUP)
+		return;
+	scout->is_early = mirror->ceiling <= CONFIG_MIRROR_STREAM && phase != SYNC_OFF &&
+			  phase != SYNC_REFUSED;
+	if (scout->is_too_many || scout->is_early || scout->found.count == 0) {
+		follow_lists(mirror);
+		if (scout->is_too_many && !scout->is_early)
+			say_too_many(mirror);
+	} else {
+		mirror->scope = scout->found;
+		listen_anew(mirror);
+	}
+	scout->is_too_many = false;
 }
 
 static void on_scouted(struct call *call, enum call_result result)
@@ -119,33 +272,44 @@ static void on_scouted(struct call *call, enum call_result result)
 
 	scout->call = NULL;
 	scout->has_looked = result == CALL_GOOD || result == CALL_DENIED;
-	if (result == CALL_GOOD && scout->found.count > 0) {
-		mirror->scope = scout->found;
-		take_home(mirror);
-		mirror_alarm_start(mirror);
-		/* Streams only for all of them, or what is known would have holes nobody sees. */
-		if (mirror->ceiling <= CONFIG_MIRROR_STREAM && !scout->is_too_many)
-			mirror_sync_start(mirror);
-	}
+	if (result == CALL_GOOD)
+		follow_found(mirror);
 	mirror_live_settle(mirror);
 }
 
 /* Something was refused everywhere: is there somewhere it would not be? */
-void mirror_scope_scout(struct mirror *mirror)
+static bool wants_to_look(const struct mirror *mirror)
+{
+	const struct scout *scout = &mirror->scout;
+	const struct sync *sync = &mirror->sync;
+	bool is_denied = sync->phase == SYNC_REFUSED && sync->was_denied;
+
+	if (scout->call || !mirror->scope.is_all || !mirror->configured.is_all ||
+	    mirror->health.is_holding || mirror->health.state == ZONE_NOMAD_LOST)
+		return false;
+	if (mirror->ceiling == CONFIG_MIRROR_LOOKUP)
+		return mirror->health.state == ZONE_NOMAD_DENIED && !scout->has_looked;
+	if (!mirror->scope.by_list)
+		return mirror->alarm.state == ALARM_REFUSED && !scout->has_looked;
+	/* The first service of a namespace has come; or it turned out that streams are refused. */
+	return !scout->has_looked || (scout->is_early && is_denied);
+}
+
+uint64_t mirror_scope_tick(struct mirror *mirror, uint64_t now_ms)
 {
 	struct scout *scout = &mirror->scout;
 
-	if (scout->call || scout->has_looked || !mirror->scope.is_all ||
-	    !mirror->configured.is_all || mirror->health.is_holding ||
-	    mirror->health.state == ZONE_NOMAD_LOST)
-		return;
+	if (!wants_to_look(mirror))
+		return join(mirror, now_ms);
+	scout->is_early = false;
 	scout->call = mirror_call_new(mirror, NULL, "*", NULL);
 	if (!scout->call)
-		return;
+		return UINT64_MAX;
 	scout->call->kind = CALL_KIND_SCOUT;
 	scout->call->on_end = on_scouted;
 	if (mirror_call_start(scout->call) == 0)
-		return;
+		return UINT64_MAX;
 	mirror_call_drop(scout->call);
 	scout->call = NULL;
+	return UINT64_MAX;
 }

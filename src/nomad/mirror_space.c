@@ -15,7 +15,8 @@
 #define FORGETTABLE_MAX 256
 #define TRIES_BURST 20
 #define TRIES_PER_S 10
-#define DENIED_MS_MIN 5000 /* a refused token is not worth asking about more often */
+#define DENIED_MS                                                                                  \
+	5000 /* a refused token is not worth asking about more often; rights come unannounced */
 #define MILLI 1000
 
 struct space_record {
@@ -96,6 +97,13 @@ bool mirror_space_is_denied(const struct mirror *mirror, const char *label, uint
 	return record && now_ms < record->denied_until_ms;
 }
 
+bool mirror_space_is_empty(const struct mirror *mirror, const char *label)
+{
+	const struct space_record *record = find(mirror, label);
+
+	return !record || record->is_forgettable;
+}
+
 /* Whether a namespace may be asked about: known ones always, made-up ones at a limited pace. */
 bool mirror_space_may_try(struct mirror *mirror, const char *label, uint64_t now_ms)
 {
@@ -145,14 +153,13 @@ int mirror_space_denied(struct mirror *mirror, const char *label, bool is_list)
 	struct space_record *record = find(mirror, label);
 	bool is_new = !record;
 	struct zone_times times = mirror_times(mirror, false, false);
-	uint64_t until_ms = clock_now_ms() + DENIED_MS_MIN;
+	uint64_t until_ms = clock_now_ms() + DENIED_MS;
 
 	record = make(mirror, label);
 	if (!record)
 		return -ENOMEM;
-	if (times.fresh_until_ms < until_ms)
-		times.fresh_until_ms = times.refresh_from_ms = until_ms;
-	record->denied_until_ms = times.fresh_until_ms;
+	times.fresh_until_ms = times.refresh_from_ms = until_ms;
+	record->denied_until_ms = until_ms;
 	if (is_list) {
 		record->listed_until_ms = 0;
 		zone_publish_namespace(mirror->doors.zone, label, ZONE_DENIED, &times, NULL, 0);

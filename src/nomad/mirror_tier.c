@@ -134,7 +134,8 @@ void mirror_live_settle(struct mirror *mirror)
 
 static bool is_settled(const struct mirror *mirror, uint64_t now_ms)
 {
-	bool is_trying = mirror->alarm.state == ALARM_ASKING;
+	bool is_trying = mirror->alarm.state == ALARM_ASKING || mirror->scout.call ||
+			 mirror->scout.is_early || mirror->scout.more.count;
 
 	switch (mirror->sync.phase) {
 	case SYNC_OFF:
@@ -210,13 +211,11 @@ static uint64_t look_for_token(struct mirror *mirror, uint64_t now_ms)
 uint64_t mirror_live_tick(struct mirror *mirror, uint64_t now_ms)
 {
 	uint64_t next_ms = UINT64_MAX;
-	bool is_refused =
-		(mirror->sync.phase == SYNC_REFUSED && mirror->sync.was_denied) ||
-		(mirror->alarm.state == ALARM_REFUSED &&
-		 (mirror->sync.phase == SYNC_OFF || mirror->health.state == ZONE_NOMAD_DENIED));
 
-	if (mirror->is_closing || mirror->ceiling == CONFIG_MIRROR_LOOKUP)
+	if (mirror->is_closing)
 		return UINT64_MAX;
+	if (mirror->ceiling == CONFIG_MIRROR_LOOKUP)
+		return mirror_scope_tick(mirror, now_ms);
 	if (mirror->back_index)
 		mirror_sync_back(mirror, mirror->back_index);
 	next_ms = earlier(next_ms, mirror_alarm_tick(mirror, now_ms));
@@ -225,8 +224,7 @@ uint64_t mirror_live_tick(struct mirror *mirror, uint64_t now_ms)
 	next_ms = earlier(next_ms, mirror_preload_tick(mirror, now_ms));
 	next_ms = earlier(next_ms, mirror_large_tick(mirror, now_ms));
 	next_ms = earlier(next_ms, look_for_token(mirror, now_ms));
-	if (is_refused)
-		mirror_scope_scout(mirror);
+	next_ms = earlier(next_ms, mirror_scope_tick(mirror, now_ms));
 	if (mirror->tier != mirror->said_tier || !mirror->has_said_tier) {
 		if (is_settled(mirror, now_ms))
 			say_tier(mirror);
@@ -330,8 +328,7 @@ void mirror_live_renew(struct mirror *mirror)
 		return;
 	if (mirror->sync.phase == SYNC_LIVE && mirror->alarm.state == ALARM_ARMED)
 		return;
-	mirror->scope = mirror->configured;
-	mirror->scout.has_looked = false;
+	mirror_scope_reset(mirror);
 	start(mirror);
 }
 
@@ -342,7 +339,9 @@ void mirror_live_found(struct mirror *mirror)
 
 	if (mirror->ceiling == CONFIG_MIRROR_LOOKUP || mirror->is_closing)
 		return;
-	if (mirror->alarm.state == ALARM_WAITING || mirror->alarm.state == ALARM_REFUSED)
+	if (mirror->alarm.state == ALARM_REFUSED && !mirror_scope_reset(mirror))
+		mirror_alarm_start(mirror);
+	if (mirror->alarm.state == ALARM_WAITING)
 		mirror_alarm_start(mirror);
 	if (mirror->sync.phase == SYNC_REFUSED)
 		mirror_sync_start(mirror);

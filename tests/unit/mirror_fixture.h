@@ -318,6 +318,7 @@ static inline uint64_t metric(enum metric which)
 #define LIST "/v1/services?namespace=default"
 #define WEB "/v1/service/web?namespace=default"
 #define PROBE "/v1/service/nomad-dns-probe?namespace=default"
+#define PROBE_ANY "/v1/service/nomad-dns-probe?namespace=*"
 #define LIST_WEB                                                                                   \
 	"[{\"Namespace\":\"default\",\"Services\":[{\"ServiceName\":\"web\",\"Tags\":[]}]}]"
 #define ONE(address) "[{\"ID\":\"a\",\"Address\":\"" address "\",\"Port\":80}]"

@@ -590,6 +590,8 @@ static void refused_token_keeps_known_names(void **state)
 	assert_int_equal(last_word(), NEED_DENIED);
 	assert_string_equal(fake_text("web.default"), "LOADED 192.0.2.1:80");
 	answer_status(PROBE, 403, 0);
+	assert_int_equal(fake_zone.nomad, ZONE_NOMAD_OK); /* perhaps only there */
+	answer_status(PROBE_ANY, 403, 0);
 	assert_int_equal(fake_zone.nomad, ZONE_NOMAD_DENIED);
 }
 
@@ -655,17 +657,31 @@ static void denied_at_start_is_asked_again_until_it_is_not(void **state)
 	(void)state;
 	open_mirror();
 	answer_status(LIST, 403, 0);
+	answer_status(PROBE_ANY, 403, 0);
 	assert_false(mirror_is_ready(mirror));
 	assert_int_equal(fake_zone.nomad, ZONE_NOMAD_DENIED);
 	advance(4999);
-	assert_null(find_request(PROBE));
+	assert_null(find_request(PROBE_ANY));
 	advance(3000);
-	answer_status(PROBE, 403, 0);
+	answer_status(PROBE_ANY, 403, 0);
 	advance(7600);
-	answer(PROBE, "[]", 3);
+	answer(PROBE_ANY, "[]", 3);
 	assert_true(mirror_is_ready(mirror));
 	need(NEED_SERVICE, "default", "web");
 	assert_non_null(find_request(LIST));
+}
+
+static void token_that_is_good_elsewhere_is_no_denial(void **state)
+{
+	(void)state;
+	open_mirror();
+	answer_status(LIST, 403, 0);
+	assert_false(mirror_is_ready(mirror));
+	answer(PROBE_ANY, "[]", 3);
+	assert_true(mirror_is_ready(mirror));
+	assert_int_equal(fake_zone.nomad, ZONE_NOMAD_OK);
+	need(NEED_SERVICE, "default", "web");
+	assert_int_equal(last_word(), NEED_DENIED);
 }
 
 static void new_token_ends_the_denial_at_once(void **state)
@@ -673,11 +689,29 @@ static void new_token_ends_the_denial_at_once(void **state)
 	(void)state;
 	open_mirror();
 	answer_status(LIST, 403, 0);
+	answer_status(PROBE_ANY, 403, 0);
+	advance(100);
+	assert_null(find_request(PROBE_ANY));
+	fake_http.has_new_token = true;
+	advance(100);
+	answer(PROBE_ANY, "[]", 3);
+	assert_int_equal(fake_zone.nomad, ZONE_NOMAD_OK);
+}
+
+static void half_written_token_may_look_like_a_broken_server(void **state)
+{
+	(void)state;
+	open_loaded();
+	now_ms += 60000;
+	need(NEED_SERVICE, "default", "web");
+	answer_status(WEB, 500, 0);
+	answer_status(WEB "&stale", 500, 0);
+	assert_int_equal(fake_zone.nomad, ZONE_NOMAD_LOST);
 	advance(100);
 	assert_null(find_request(PROBE));
 	fake_http.has_new_token = true;
 	advance(100);
-	answer(PROBE, "[]", 3);
+	answer(PROBE, "[]", 12);
 	assert_int_equal(fake_zone.nomad, ZONE_NOMAD_OK);
 }
 
@@ -872,7 +906,9 @@ int main(void)
 		TEST(changed_token_is_tried_at_once),
 		TEST(changed_token_is_tried_only_once),
 		TEST(denied_at_start_is_asked_again_until_it_is_not),
+		TEST(token_that_is_good_elsewhere_is_no_denial),
 		TEST(new_token_ends_the_denial_at_once),
+		TEST(half_written_token_may_look_like_a_broken_server),
 		TEST(slow_answer_is_asked_for_again_as_stale),
 		TEST(first_good_answer_wins),
 		TEST(without_a_leader_stale_is_asked_at_once),

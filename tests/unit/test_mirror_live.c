@@ -17,12 +17,17 @@
 	",\"Payload\":{\"Service\":{\"ID\":\"" id "\",\"ServiceName\":\"web\",\"Namespace\":"      \
 	"\"default\",\"Address\":\"" address "\",\"Port\":80,\"Tags\":[]}}}]}"
 
-static void open_tier(enum config_mirror ceiling)
+static void open_tier_at(const char *probe, enum config_mirror ceiling)
 {
 	config.mirror = ceiling;
 	open_mirror();
-	answer(PROBE, "[]", 10);
+	answer(probe, "[]", 10);
 	advance(0);
+}
+
+static void open_tier(enum config_mirror ceiling)
+{
+	open_tier_at(PROBE, ceiling);
 }
 
 static void line(const char *path, const char *text)
@@ -250,20 +255,121 @@ static void refused_stream_is_tried_again_later(void **state)
 	assert_non_null(find_request(STREAM));
 }
 
+#define ALARM_LIST LIST_ALL "&index=10&wait=60s"
+#define STREAM_DEFAULT "/v1/event/stream?topic=Service&namespace=default&index=0"
+#define LEG(space) "/v1/service/~?namespace=" space
+
+/* The alarm is refused, the stream too: lists of `*` tell which namespaces there are. */
+static void open_restricted(const char *list)
+{
+	open_tier(CONFIG_MIRROR_AUTO);
+	answer_status(STREAM, 403, 0);
+	answer_status(ALARM, 403, 0);
+	advance(0);
+	answer(LIST_ALL, list, 10);
+	advance(0);
+}
+
 static void token_for_some_namespaces_gets_a_stream_for_each(void **state)
+{
+	(void)state;
+	open_restricted(LIST_WEB);
+	line(STREAM_DEFAULT, "{}");
+	answer(LIST, LIST_WEB, 10);
+	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+	assert_true(zone_names_end(&fake_zone) != ZONE_LIVE);
+	assert_non_null(find_request(LEG("default")));
+}
+
+static void lists_are_the_alarm_while_one_stream_may_still_tell_of_all(void **state)
 {
 	(void)state;
 	open_tier(CONFIG_MIRROR_AUTO);
 	answer_status(ALARM, 403, 0);
-	answer_status(STREAM, 403, 0);
 	advance(0);
 	answer(LIST_ALL, LIST_WEB, 10);
-	advance(0);
-	line("/v1/event/stream?topic=Service&namespace=default&index=0", "{}");
-	answer(LIST, LIST_WEB, 10);
+	answer(LIST_ALL, LIST_WEB, 10); /* the alarm's own first one */
+	assert_non_null(find_request(ALARM_LIST));
+	assert_int_equal(mirror_tier(mirror), TIER_WATCH);
+	line(STREAM, "{}");
+	answer(LIST_ALL, LIST_WEB, 10);
 	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
-	assert_true(zone_names_end(&fake_zone) != ZONE_LIVE);
-	assert_non_null(find_request("/v1/service/~?namespace=default"));
+	assert_true(zone_names_end(&fake_zone) == ZONE_LIVE);
+}
+
+static void first_service_of_all_that_may_be_read_is_found_by_a_list(void **state)
+{
+	(void)state;
+	open_restricted("[]");
+	answer(LIST_ALL, "[]", 10);
+	assert_int_equal(mirror_tier(mirror), TIER_WATCH);
+	answer(ALARM_LIST, LIST_WEB, 11);
+	advance(0);
+	answer(LIST_ALL, LIST_WEB, 11);
+	advance(0);
+	assert_non_null(find_request(STREAM_DEFAULT));
+	assert_non_null(find_request(LEG("default")));
+}
+
+static void namespace_that_turns_out_to_be_readable_joins(void **state)
+{
+	(void)state;
+	open_restricted(LIST_WEB);
+	need(NEED_SERVICE, "other", "db");
+	answer("/v1/services?namespace=other", "[]", 10);
+	advance(0);
+	assert_null(find_request(LEG("other"))); /* not at once: everything begins anew */
+	now_ms += 10000;
+	advance(0);
+	assert_non_null(find_request(LEG("other")));
+	advance(0);
+	assert_non_null(find_request("/v1/event/stream?topic=Service&namespace=other&index=0"));
+}
+
+static void namespaces_nobody_may_read_do_not_join(void **state)
+{
+	(void)state;
+	open_restricted(LIST_WEB);
+	need(NEED_SERVICE, "other", "db");
+	answer_status("/v1/services?namespace=other", 403, 0);
+	now_ms += 10000;
+	advance(0);
+	assert_null(find_request(LEG("other")));
+}
+
+static void more_namespaces_than_can_be_followed_are_watched_by_list(void **state)
+{
+	char list[2000] = "[", why[300];
+
+	(void)state;
+	for (int i = 0; i <= SCOPE_MAX; i++)
+		snprintf(list + strlen(list), sizeof(list) - strlen(list),
+			 "%s{\"Namespace\":\"n%d\",\"Services\":[{\"ServiceName\":\"web\","
+			 "\"Tags\":[]}]}",
+			 i ? "," : "", i);
+	snprintf(list + strlen(list), sizeof(list) - strlen(list), "]");
+	open_restricted(list);
+	answer(LIST_ALL, list, 10);
+	assert_int_equal(mirror_tier(mirror), TIER_WATCH);
+	assert_non_null(find_request(ALARM_LIST));
+	assert_null(find_request("/v1/event/stream?topic=Service&namespace=n0&index=0"));
+	mirror_describe(mirror, why, sizeof(why));
+	assert_non_null(strstr(why, "more than 8 namespaces"));
+}
+
+static void namespace_that_is_refused_harms_no_other(void **state)
+{
+	char other[] = "other", home[] = "default";
+	char *spaces[] = { other, home };
+
+	(void)state;
+	config.namespace = spaces;
+	config.namespace_count = 2;
+	open_tier_at("/v1/service/nomad-dns-probe?namespace=other", CONFIG_MIRROR_WATCH);
+	answer_status(LEG("other"), 403, 0);
+	answer(LEG("default"), "[]", 10);
+	assert_int_equal(mirror_tier(mirror), TIER_WATCH);
+	assert_null(find_request(LEG("other")));
 }
 
 /* ---- watch ---- */
@@ -440,6 +546,12 @@ int main(void)
 		TEST(reconnection_without_a_gap_costs_no_list),
 		TEST(refused_stream_is_tried_again_later),
 		TEST(token_for_some_namespaces_gets_a_stream_for_each),
+		TEST(lists_are_the_alarm_while_one_stream_may_still_tell_of_all),
+		TEST(first_service_of_all_that_may_be_read_is_found_by_a_list),
+		TEST(namespace_that_turns_out_to_be_readable_joins),
+		TEST(namespaces_nobody_may_read_do_not_join),
+		TEST(more_namespaces_than_can_be_followed_are_watched_by_list),
+		TEST(namespace_that_is_refused_harms_no_other),
 		TEST(wake_makes_old_and_fetches_what_was_asked_for),
 		TEST(wake_leaves_alone_what_nobody_asked_for),
 		TEST(reply_that_a_change_has_overtaken_is_not_kept),
