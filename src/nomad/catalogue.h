@@ -134,23 +134,21 @@ enum catalogue_effect {
 
 /*
  * Applies one event that is newer than what is known of its service. `is_removal`: nomad's word is
- * that this registration is gone. `times` are those of what is kept true from here on. Returns the
- * effect, or -ENOMEM (then the name is to be fetched).
+ * that this registration is gone. `times` are those of what is kept true from here on. With a
+ * `filter` only Nomad knows what an event means for us, so it only marks. No reply older than the
+ * event is taken for the truth afterwards. Returns the effect, or -ENOMEM (then names may be
+ * missing: list again).
  */
 int catalogue_event(struct catalogue *catalogue, const struct json_event *event, bool is_removal,
 		    const struct zone_times *times);
 
-/* Something changed in this service, nobody knows what: it is fetched when it is asked for next. */
-void catalogue_mark(struct catalogue *catalogue, const char *namespace, const char *service);
-
-/* Removes a service that is still as CATALOGUE_LAST_GONE or on_gone found it; else does nothing.
- * true: it is gone now. */
+/*
+ * Removes a service that is still as CATALOGUE_LAST_GONE or on_gone found it; else does nothing. If
+ * anything may have been missed since (zone_expire_live), whether it is there is open again. true:
+ * it is gone now.
+ */
 bool catalogue_remove_now(struct catalogue *catalogue, const char *namespace, const char *service,
 			  const struct zone_times *times);
-
-/* The index that what is known of a service is true of. false: there is no such service. */
-bool catalogue_find_asof(const struct catalogue *catalogue, const char *namespace,
-			 const char *service, uint64_t *out_asof);
 
 /* Makes everything held old, so that it is fetched again when it is asked for next. */
 void catalogue_expire(struct catalogue *catalogue);

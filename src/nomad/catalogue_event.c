@@ -34,14 +34,6 @@ void catalogue_mark_service(struct catalogue *catalogue, struct service *service
 	catalogue_publish_name(catalogue, service->name, false);
 }
 
-void catalogue_mark(struct catalogue *catalogue, const char *namespace, const char *service)
-{
-	struct service *marked = catalogue_find_service(catalogue, namespace, service);
-
-	if (marked && marked->held)
-		catalogue_mark_service(catalogue, marked);
-}
-
 /* ---- a name that was not known ---- */
 
 static uint64_t asof_of_unknown(const struct catalogue *catalogue, const struct change *change)
@@ -109,6 +101,19 @@ static int add_unknown(struct catalogue *catalogue, const struct change *change)
 	}
 	catalogue_count(catalogue);
 	return is_new_space ? CATALOGUE_NEW_NAMESPACE : CATALOGUE_MARKED;
+}
+
+/* All that was held of a service went, and it may have others by now: only a GET can tell. 0 or
+ * -ENOMEM. */
+static int unload(struct catalogue *catalogue, struct service *service,
+		  const struct zone_times *times)
+{
+	catalogue->instance_count -= service->held->usable_count;
+	free(service->held);
+	service->held = NULL;
+	service->is_going = service->is_marked = false;
+	service->name->is_published = false;
+	return catalogue_publish_listed(catalogue, service->name, times);
 }
 
 /* ---- one that is ---- */
@@ -200,7 +205,11 @@ static int change_known(struct catalogue *catalogue, struct service *service,
 	rc = apply(catalogue, service, change);
 	if (rc < 0 || (rc == CATALOGUE_APPLIED && !was_true))
 		catalogue_mark_service(catalogue, service);
-	return rc == CATALOGUE_APPLIED && !was_true ? CATALOGUE_MARKED : rc;
+	if (rc < 0 || rc == CATALOGUE_OLD || was_true)
+		return rc;
+	if (rc == CATALOGUE_LAST_GONE)
+		rc = unload(catalogue, service, change->times);
+	return rc < 0 ? rc : CATALOGUE_MARKED;
 }
 
 int catalogue_event(struct catalogue *catalogue, const struct json_event *event, bool is_removal,
@@ -243,6 +252,10 @@ bool catalogue_remove_now(struct catalogue *catalogue, const char *namespace, co
 
 	if (!gone || !gone->is_going)
 		return false;
+	if (gone->held && gone->term != zone_term(catalogue->zone)) {
+		unload(catalogue, gone, times);
+		return false;
+	}
 	space = gone->space;
 	index = catalogue_asof(gone);
 	length = catalogue_key(namespace, service, key);
@@ -271,17 +284,6 @@ void catalogue_rewind(struct catalogue *catalogue)
 	}
 	catalogue->names_index = 0;
 	catalogue_rewind_absents(catalogue);
-}
-
-bool catalogue_find_asof(const struct catalogue *catalogue, const char *namespace,
-			 const char *service, uint64_t *out_asof)
-{
-	const struct service *found = catalogue_find_service(catalogue, namespace, service);
-
-	if (!found)
-		return false;
-	*out_asof = catalogue_asof(found);
-	return true;
 }
 
 /* ---- picking ---- */

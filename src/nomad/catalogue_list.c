@@ -172,12 +172,16 @@ static bool is_newer(const struct service *service, uint64_t index)
 	return service->held ? catalogue_asof(service) > index : service->event_index > index;
 }
 
-/* Takes note of a service that is going; its records stay until that is settled. */
-static int note_gone(struct service *service, uint64_t index, struct buf *gone)
+/* Takes note of a service that is going; its records stay until that is settled. That it goes is
+ * the newest word of it, whatever was missed before. */
+static int note_gone(const struct catalogue *catalogue, struct service *service, uint64_t index,
+		     struct buf *gone)
 {
 	const char *namespace = service->space->exact;
 
 	service->is_going = true;
+	service->times.refresh_from_ms = service->times.fresh_until_ms = 0;
+	service->term = zone_term(catalogue->zone);
 	if (service->index < index)
 		service->index = index;
 	buf_append(gone, namespace, strlen(namespace) + 1);
@@ -200,7 +204,7 @@ static int sweep(struct catalogue_listing *listing, uint64_t index, struct buf *
 
 		if (service->listing == catalogue->listing || is_newer(service, index))
 			continue;
-		removed = gone ? note_gone(service, index, gone)
+		removed = gone ? note_gone(catalogue, service, index, gone)
 			       : catalogue_remove_service(catalogue, service);
 		if (removed < 0)
 			rc = removed;

@@ -348,48 +348,6 @@ int json_read_services(const char *body, size_t length, json_on_listed *on_liste
 
 /* ---- the event stream ---- */
 
-/* The value of a key among the members of a (well-formed) object; the first of a key wins. at NULL:
- * there is none. */
-static struct json_slice find_member(struct json_slice object, const char *wanted)
-{
-	struct json_scan scan = { .at = object.at + 1, .end = object.at + object.length };
-	struct json_slice key, value = { NULL, 0 };
-
-	json_scan_space(&scan);
-	if (*object.at != '{' || json_scan_take(&scan, '}'))
-		return value;
-	do {
-		value = (struct json_slice){ NULL, 0 };
-		if (json_scan_key(&scan, &key) < 0)
-			break;
-		value.at = scan.at;
-		if (json_scan_value(&scan, 1) < 0)
-			return (struct json_slice){ NULL, 0 };
-		value.length = (size_t)(scan.at - value.at);
-		if (key.length == strlen(wanted) && memcmp(key.at, wanted, key.length) == 0)
-			return value;
-	} while (json_scan_separator(&scan, '}') > 0);
-	return (struct json_slice){ NULL, 0 };
-}
-
-/* A raft index, digit by digit: a double would lose the last ones. false: it is none. */
-static bool read_index(struct json_slice slice, uint64_t *out_index)
-{
-	uint64_t index = 0;
-
-	if (slice.length == 0)
-		return false;
-	for (size_t i = 0; i < slice.length; i++) {
-		unsigned digit = (unsigned)(unsigned char)slice.at[i] - '0';
-
-		if (digit > 9 || index > (UINT64_MAX - digit) / 10)
-			return false;
-		index = index * 10 + digit;
-	}
-	*out_index = index;
-	return true;
-}
-
 struct frame {
 	json_on_event *on_event;
 	uint64_t index;
@@ -399,14 +357,14 @@ static int visit_event(struct reader *reader, struct json_slice element, void *c
 {
 	struct frame *frame = context;
 	struct json_event event = { .index = frame->index };
-	struct json_slice index = find_member(element, "Index");
+	struct json_slice index = json_scan_member(element, "Index");
 	cJSON *object = parse_slice(element, reader->scan.has_nul);
 	const cJSON *service;
 	int rc = 0;
 
 	if (!object)
 		return -ENOMEM;
-	if (!cJSON_IsObject(object) || !read_index(index, &event.index)) {
+	if (!cJSON_IsObject(object) || !json_scan_index(index, &event.index)) {
 		say_bad(reader, "an event without an Index");
 		goto out;
 	}
@@ -447,9 +405,9 @@ int json_read_frame(const char *line, size_t length, json_on_event *on_event,
 	if (rc == 0 && (scan->at != scan->end || *whole.at != '{'))
 		rc = json_scan_refuse(scan, "an object and nothing else was expected");
 	if (rc == 0) {
-		events = find_member(whole, "Events");
-		index = find_member(whole, "Index");
-		if (index.at && !read_index(index, &frame_index))
+		events = json_scan_member(whole, "Events");
+		index = json_scan_member(whole, "Index");
+		if (index.at && !json_scan_index(index, &frame_index))
 			rc = json_scan_refuse(scan, "the Index is no index");
 		else if (events.at && *events.at != '[' && *events.at != 'n')
 			rc = json_scan_refuse(scan, "Events is no array");
@@ -469,6 +427,16 @@ int json_read_frame(const char *line, size_t length, json_on_event *on_event,
 	}
 	free(reader.tags);
 	return rc;
+}
+
+uint64_t json_frame_index(const char *line, size_t length)
+{
+	uint64_t index = 0;
+	struct json_slice value = { NULL, 0 };
+
+	if (length > 0 && *line == '{')
+		value = json_scan_member((struct json_slice){ line, length }, "Index");
+	return value.at && json_scan_index(value, &index) ? index : 0;
 }
 
 const char *json_library_version(void)

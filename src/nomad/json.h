@@ -64,5 +64,9 @@ int json_read_frame(const char *line, size_t length, json_on_event *on_event,
 		    void (*on_bad)(void *arg, const char *why), void *arg, uint64_t *out_index,
 		    char *why, size_t why_capacity);
 
+/* Only the frame's index, found without building anything; 0: there is none. Whether the rest of
+ * the line makes sense is not judged. */
+uint64_t json_frame_index(const char *line, size_t length);
+
 /* The version of the cJSON that is loaded. Static text. */
 const char *json_library_version(void);

@@ -224,3 +224,42 @@ int json_scan_value(struct json_scan *scan, unsigned depth)
 		return skip_number(scan);
 	}
 }
+
+struct json_slice json_scan_member(struct json_slice object, const char *wanted)
+{
+	struct json_scan scan = { .at = object.at + 1, .end = object.at + object.length };
+	struct json_slice key, value = { NULL, 0 };
+
+	json_scan_space(&scan);
+	if (*object.at != '{' || json_scan_take(&scan, '}'))
+		return value;
+	do {
+		value = (struct json_slice){ NULL, 0 };
+		if (json_scan_key(&scan, &key) < 0)
+			break;
+		value.at = scan.at;
+		if (json_scan_value(&scan, 1) < 0)
+			return (struct json_slice){ NULL, 0 };
+		value.length = (size_t)(scan.at - value.at);
+		if (key.length == strlen(wanted) && memcmp(key.at, wanted, key.length) == 0)
+			return value;
+	} while (json_scan_separator(&scan, '}') > 0);
+	return (struct json_slice){ NULL, 0 };
+}
+
+bool json_scan_index(struct json_slice slice, uint64_t *out_index)
+{
+	uint64_t index = 0;
+
+	if (slice.length == 0)
+		return false;
+	for (size_t i = 0; i < slice.length; i++) {
+		unsigned digit = (unsigned)(unsigned char)slice.at[i] - '0';
+
+		if (digit > 9 || index > (UINT64_MAX - digit) / 10)
+			return false;
+		index = index * 10 + digit;
+	}
+	*out_index = index;
+	return true;
+}

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct json_scan {
 	const char *begin, *at, *end;
@@ -31,6 +32,13 @@ int json_scan_value(struct json_scan *scan, unsigned depth);
 
 /* Takes `"key" :` and leaves the scan at the value. The key is raw, without its quotes. */
 int json_scan_key(struct json_scan *scan, struct json_slice *out_key);
+
+/* The value of a key among the members of an object; the first of a key wins. at NULL: there is
+ * none, or what stands before it is malformed. */
+struct json_slice json_scan_member(struct json_slice object, const char *wanted);
+
+/* A raft index, digit by digit: a double would lose the last ones. false: it is none. */
+bool json_scan_index(struct json_slice slice, uint64_t *out_index);
 
 /* Behind an element: 1 if another follows, 0 if `close` ended the list, or -EINVAL. */
 int json_scan_separator(struct json_scan *scan, char close);

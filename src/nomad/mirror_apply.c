@@ -22,19 +22,16 @@ void mirror_apply_bad(void *arg, const char *why)
 		log_warn("nomad", "an event that makes no sense is passed over: %s", why);
 }
 
-/* With a filter only Nomad can tell what an event means for us. */
-static int take_filtered(struct mirror *mirror, const struct json_event *event)
+/* Only what somebody asks for is worth a request: at a thousand changes a second on every node the
+ * servers would answer nothing else. The others are fetched when they are asked for. */
+static void refresh_if_asked(struct mirror *mirror, const char *namespace, const char *service)
 {
-	struct catalogue *catalogue = mirror->doors.catalogue;
-	struct zone_times times = mirror_live_times(mirror);
-	uint64_t asof = 0;
+	char space[SCOPE_NAME_MAX], name[SCOPE_NAME_MAX];
 
-	if (!catalogue_find_asof(catalogue, event->namespace, event->service.service, &asof))
-		return catalogue_event(catalogue, event, false, &times);
-	if (event->index <= asof)
-		return CATALOGUE_OLD;
-	catalogue_mark(catalogue, event->namespace, event->service.service);
-	return CATALOGUE_MARKED;
+	mirror_fold(namespace, space);
+	mirror_fold(service, name);
+	if (zone_take_asked(mirror->doors.zone, space, name) > 0)
+		mirror_watch_refresh(mirror, namespace, service);
 }
 
 int mirror_apply_event(void *arg, const struct json_event *event)
@@ -42,7 +39,7 @@ int mirror_apply_event(void *arg, const struct json_event *event)
 	struct mirror *mirror = arg;
 	/* Type is what raft did, not what became of it: anything but this one takes away. */
 	bool is_removal = strcmp(event->type, "ServiceRegistration") != 0;
-	const char *namespace = event->namespace, *service = event->service.service;
+	const char *service = event->service.service, *namespace = event->namespace;
 	struct zone_times times = mirror_live_times(mirror);
 	int effect;
 
@@ -53,14 +50,11 @@ int mirror_apply_event(void *arg, const struct json_event *event)
 		mirror_apply_bad(mirror, "it has no registration");
 		return 0;
 	}
-	if (mirror->filter[0])
-		effect = take_filtered(mirror, event);
-	else
-		effect = catalogue_event(mirror->doors.catalogue, event, is_removal, &times);
-	if (effect == -ENOMEM) {
-		catalogue_mark(mirror->doors.catalogue, namespace, service);
-		return 0;
-	}
+	if (event->service.namespace[0])
+	namespace = event->service.namespace;
+	effect = catalogue_event(mirror->doors.catalogue, event, is_removal, &times);
+	if (effect < 0)
+		return effect;
 	switch ((enum catalogue_effect)effect) {
 	case CATALOGUE_OLD:
 		break;
@@ -70,7 +64,7 @@ int mirror_apply_event(void *arg, const struct json_event *event)
 		break;
 	case CATALOGUE_MARKED:
 	case CATALOGUE_NEW_NAMESPACE:
-		mirror_watch_refresh(mirror, namespace, service);
+		refresh_if_asked(mirror, namespace, service);
 		break;
 	case CATALOGUE_LAST_GONE:
 		mirror_settle_add(mirror, namespace, service);
@@ -110,18 +104,4 @@ void mirror_sync_apply(struct mirror *mirror, const char *line, size_t length)
 		take_index(mirror, index);
 	else
 		mirror_sync_again(mirror, true, "out of memory");
-}
-
-void mirror_sync_drain(struct mirror *mirror)
-{
-	struct buf queue = mirror->sync.queue;
-	uint32_t length;
-
-	buf_init(&mirror->sync.queue, 0);
-	for (size_t at = 0; at < queue.length && mirror->sync.phase == SYNC_LIVE;
-	     at += sizeof(length) + length) {
-		memcpy(&length, queue.data + at, sizeof(length));
-		mirror_sync_apply(mirror, queue.data + at + sizeof(length), length);
-	}
-	buf_deinit(&queue);
 }

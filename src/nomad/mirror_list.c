@@ -24,24 +24,29 @@ static void commit_list(struct mirror *mirror)
 	int rc;
 
 	sync->listing = NULL;
+	if (!mirror_queue_is_covered(mirror)) {
+		catalogue_all_abandon(listing);
+		sync->quick_lists++;
+		mirror_sync_list(mirror);
+		return;
+	}
 	sync->listed_ms = clock_now_ms();
 	metrics_add(mirror->doors.metrics, METRIC_NOMAD_FULL_LISTS, 1);
 	mirror_live_expire(mirror);
 	catalogue_expire(mirror->doors.catalogue);
-	if (sync->list_index < sync->index) {
+	if (sync->list_index < sync->index)
 		catalogue_rewind(mirror->doors.catalogue);
-		mirror->index = sync->list_index;
-	}
+	/* The list has the last word: what was heard beyond it may have been false, and what is
+	 * true of it the audit finds. */
+	mirror->index = sync->heard_index = sync->list_index;
 	rc = catalogue_all_commit(listing, mirror->scope.is_all, &times, on_gone, mirror);
 	if (rc < 0) {
 		mirror_sync_again(mirror, true, "out of memory");
 		return;
 	}
 	sync->base_index = sync->index = sync->list_index;
-	/* The list has the last word: what was heard beyond it may have been false, and what is
-	 * true of it the audit finds. */
-	sync->heard_index = sync->index;
-	mirror_take_index(mirror, sync->index);
+	zone_set_index(mirror->doors.zone, sync->index);
+	metrics_set(mirror->doors.metrics, METRIC_NOMAD_INDEX, sync->index);
 	mirror_sync_go_live(mirror);
 }
 
@@ -104,6 +109,7 @@ void mirror_sync_list(struct mirror *mirror)
 	sync->list_at = 0;
 	sync->list_index = UINT64_MAX;
 	catalogue_all_abandon(sync->listing);
+	mirror_queue_cover(mirror);
 	sync->listing = catalogue_all_begin(mirror->doors.catalogue);
 	if (sync->listing)
 		ask_part(mirror);

@@ -95,10 +95,14 @@ struct sync {
 	uint64_t opened_ms, live_ms, listed_ms; /* listed_ms 0: never */
 	uint64_t retry_at_ms;
 	unsigned step, refusals;
-	bool must_list;			  /* what we have may have holes */
-	bool was_denied;		  /* REFUSED: for want of rights */
-	unsigned quick_lists;		  /* lists that need not wait for their turn */
-	struct buf queue;		  /* frames that came before the list: u32 length, bytes */
+	bool must_list;	      /* what we have may have holes */
+	bool was_denied;      /* REFUSED: for want of rights */
+	unsigned quick_lists; /* lists that need not wait for their turn */
+	struct buf queue;     /* frames that came before the list: u32 length, bytes */
+	uint64_t queue_index; /* the highest of them */
+	uint64_t gone_index;  /* the highest that was let go: the list has to know it */
+	uint64_t floor_index; /* the table was there when the list was asked for */
+	unsigned relist_count;
 	uint64_t base_index;		  /* as of the list */
 	uint64_t index;			  /* everything up to here is applied */
 	uint64_t seen[SYNC_SEEN];	  /* indexes of frames, each at its place by remainder */
@@ -216,7 +220,14 @@ void mirror_sync_list(struct mirror *mirror); /* goes live, or begins again */
 void mirror_sync_apply(struct mirror *mirror, const char *line, size_t length);
 int mirror_apply_event(void *mirror, const struct json_event *event); /* fits json_on_event */
 void mirror_apply_bad(void *mirror, const char *why);
-void mirror_sync_drain(struct mirror *mirror); /* what came before the list */
+
+/* mirror_queue.c: what came before the list */
+void mirror_queue_put(struct mirror *mirror, const char *line, size_t length);
+void mirror_queue_cover(struct mirror *mirror);
+bool mirror_queue_is_covered(struct mirror *mirror);
+bool mirror_queue_is_replayed(const struct mirror *mirror);
+void mirror_queue_drain(struct mirror *mirror);
+void mirror_queue_forget(struct mirror *mirror);
 
 /* mirror_scope.c */
 void mirror_scope_configure(struct mirror *mirror, const struct config *config);

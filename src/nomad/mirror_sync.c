@@ -16,7 +16,6 @@
 
 #define DOUBT_MS 500	   /* behind that long, what is held is believed no more … */
 #define BEHIND_MS_MAX 1000 /* … and the stream neither */
-#define QUEUE_MAX_BYTES (16u << 20)
 #define RETRY_MS_MIN 1000
 #define RETRY_MS_MAX 30000
 #define STEPS_MAX 6
@@ -44,7 +43,7 @@ static void drop_work(struct mirror *mirror)
 	sync->call = NULL;
 	catalogue_all_abandon(sync->listing);
 	sync->listing = NULL;
-	buf_deinit(&sync->queue);
+	mirror_queue_forget(mirror);
 	mirror_stream_close(mirror);
 	sync->behind_ms = sync->audit_at_ms = sync->list_at_ms = 0;
 }
@@ -155,24 +154,19 @@ void mirror_sync_on_end(struct mirror *mirror, enum stream_end end, const char *
 void mirror_sync_on_line(struct mirror *mirror, const char *line, size_t length)
 {
 	struct sync *sync = &mirror->sync;
-	uint32_t length32 = (uint32_t)length;
 	uint64_t now_ms = clock_now_ms();
 
 	if (length <= 2) /* a heartbeat */
 		return;
-	if (sync->phase == SYNC_LIVE) {
-		mirror_sync_apply(mirror, line, length);
-		if (!sync->audit_at_ms || sync->audit_at_ms > now_ms + AUDIT_AFTER_MS)
-			sync->audit_at_ms = now_ms + AUDIT_AFTER_MS;
-		if (sync->audit_at_ms < sync->audited_ms + AUDIT_EVERY_MS)
-			sync->audit_at_ms = sync->audited_ms + AUDIT_EVERY_MS;
+	if (sync->phase != SYNC_LIVE) {
+		mirror_queue_put(mirror, line, length);
 		return;
 	}
-	sync->queue.limit_bytes = QUEUE_MAX_BYTES;
-	if (buf_append(&sync->queue, &length32, sizeof(length32)) < 0 ||
-	    buf_append(&sync->queue, line, length) < 0)
-		mirror_sync_again(mirror, true,
-				  "more came than can be held while the list is read");
+	mirror_sync_apply(mirror, line, length);
+	if (!sync->audit_at_ms || sync->audit_at_ms > now_ms + AUDIT_AFTER_MS)
+		sync->audit_at_ms = now_ms + AUDIT_AFTER_MS;
+	if (sync->audit_at_ms < sync->audited_ms + AUDIT_EVERY_MS)
+		sync->audit_at_ms = sync->audited_ms + AUDIT_EVERY_MS;
 }
 
 void mirror_sync_go_live(struct mirror *mirror)
@@ -183,10 +177,12 @@ void mirror_sync_go_live(struct mirror *mirror)
 	sync->must_list = false;
 	sync->refusals = 0;
 	sync->behind_ms = 0;
-	set_phase(mirror, SYNC_LIVE);
-	mirror_sync_drain(mirror);
+	/* First what came meanwhile, then the readers hear that all of it is the truth. */
+	sync->phase = SYNC_LIVE;
+	mirror_queue_drain(mirror);
 	if (sync->phase != SYNC_LIVE)
 		return;
+	mirror_live_settle(mirror);
 	sync->audit_at_ms = sync->live_ms + AUDIT_AFTER_MS;
 	mirror_sync_heard(mirror, sync->heard_index);
 	mirror_preload_start(mirror);
@@ -194,36 +190,6 @@ void mirror_sync_go_live(struct mirror *mirror)
 }
 
 /* ---- was anything missed? ---- */
-
-static int skip_event(void *arg, const struct json_event *event)
-{
-	(void)arg;
-	(void)event;
-	return 0;
-}
-
-static void skip_bad(void *arg, const char *why)
-{
-	(void)arg;
-	(void)why;
-}
-
-/* Asked for from the last index on, the server begins with that very batch, unless it has forgotten
- * it: then nothing is missing behind it. */
-static bool is_replayed(const struct mirror *mirror)
-{
-	const struct sync *sync = &mirror->sync;
-	uint64_t index = 0;
-	uint32_t length;
-	char why[32];
-
-	if (sync->leg_count != 1 || sync->queue.length <= sizeof(length))
-		return false;
-	memcpy(&length, sync->queue.data, sizeof(length));
-	return json_read_frame(sync->queue.data + sizeof(length), length, skip_event, skip_bad,
-			       NULL, &index, why, sizeof(why)) == 0 &&
-	       index == sync->index;
-}
 
 static void on_probed(struct call *call, enum call_result result)
 {
@@ -233,8 +199,9 @@ static void on_probed(struct call *call, enum call_result result)
 	sync->call = NULL;
 	if (result != CALL_GOOD) {
 		mirror_sync_again(mirror, false, call->error);
-	} else if (call->index == sync->index ||
-		   (call->index > sync->index && is_replayed(mirror))) {
+	} else if (!sync->must_list &&
+		   (call->index == sync->index ||
+		    (call->index > sync->index && mirror_queue_is_replayed(mirror)))) {
 		mirror_sync_go_live(mirror);
 	} else {
 		mirror_live_expire(mirror);

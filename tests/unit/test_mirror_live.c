@@ -372,6 +372,137 @@ static void namespace_that_is_refused_harms_no_other(void **state)
 	assert_null(find_request(LEG("other")));
 }
 
+/* A line of about `kib` KiB. */
+static void long_line(unsigned index, unsigned kib)
+{
+	static char text[17 << 20];
+	size_t length = (size_t)snprintf(text, sizeof(text),
+					 "{\"Index\":%u,\"Events\":[],\"Pad\":\"", index);
+
+	memset(text + length, 'x', (size_t)kib << 10);
+	length += (size_t)kib << 10;
+	snprintf(text + length, sizeof(text) - length, "\"}");
+	line(STREAM, text);
+}
+
+static void frames_that_the_list_will_know_are_not_kept(void **state)
+{
+	(void)state;
+	open_tier(CONFIG_MIRROR_AUTO); /* the table is at 10 */
+	line(STREAM, "{}");
+	line(STREAM, EVENT(9, "ServiceRegistration", "b", "192.0.2.2"));
+	assert_int_equal(mirror->sync.queue.length, 0);
+	line(STREAM, EVENT(11, "ServiceRegistration", "b", "192.0.2.2"));
+	assert_int_not_equal(mirror->sync.queue.length, 0);
+	answer(LIST_ALL, LIST_WEB, 10);
+	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+	assert_int_equal(metric(METRIC_NOMAD_INDEX), 11);
+}
+
+static void more_frames_than_can_be_held_are_made_up_for_by_a_newer_list(void **state)
+{
+	(void)state;
+	open_tier(CONFIG_MIRROR_AUTO);
+	line(STREAM, "{}");
+	for (unsigned index = 11; index < 60; index++) {
+		long_line(index, 1024);
+		assert_in_range(mirror->sync.queue.length, 0, 16u << 20);
+	}
+	line(STREAM, EVENT(60, "ServiceRegistration", "b", "192.0.2.2"));
+	answer(LIST_ALL, "[]", 12);
+	assert_int_equal(mirror_tier(mirror), TIER_LOOKUP);
+	answer(LIST_ALL, "[]", 59); /* 60 came before it was asked for */
+	answer(LIST_ALL, LIST_WEB, 60);
+	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+	assert_string_equal(fake_text("web.default"), "LISTED");
+	assert_int_equal(metric(METRIC_NOMAD_STREAM_RESTARTS), 0);
+}
+
+static void index_of_a_frame_beyond_all_measure_costs_few_lists(void **state)
+{
+	(void)state;
+	open_tier(CONFIG_MIRROR_AUTO);
+	line(STREAM, EVENT(9000000000, "ServiceRegistration", "b", "192.0.2.2"));
+	for (int i = 0; i < 4; i++)
+		answer(LIST_ALL, LIST_WEB, 10);
+	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+	assert_int_equal(asked(LIST_ALL), 4);
+}
+
+static void more_than_can_be_held_behind_a_gap_costs_a_list(void **state)
+{
+	static const char again[] = "/v1/event/stream?topic=Service&namespace=*&index=10";
+
+	(void)state;
+	open_live();
+	answer_failure(STREAM, HTTP_PROTOCOL);
+	answer(PROBE, "[]", 10);
+	advance(100);
+	line(again, "{}");
+	snprintf(find_request(again)->path, sizeof(find_request(again)->path), "%s", STREAM);
+	long_line(10, 10 << 10);
+	long_line(11, 10 << 10);
+	answer(PROBE, "[]", 11);
+	assert_int_not_equal(mirror_tier(mirror), TIER_STREAM);
+	assert_true(mirror->sync.must_list);
+}
+
+static void event_on_a_name_nobody_asked_for_costs_nothing(void **state)
+{
+	(void)state;
+	open_tier(CONFIG_MIRROR_AUTO);
+	line(STREAM, "{}");
+	answer(LIST_ALL, LIST_WEB, 10);
+	line(STREAM, EVENT(11, "ServiceRegistration", "a", "192.0.2.1"));
+	assert_int_equal(asked(WEB), 0);
+	fake_zone.asked = 1;
+	line(STREAM, EVENT(12, "ServiceRegistration", "b", "192.0.2.2"));
+	assert_int_equal(asked(WEB), 1);
+}
+
+static void removal_of_what_was_never_fetched_is_found_when_it_is_asked_for(void **state)
+{
+	(void)state;
+	open_tier(CONFIG_MIRROR_AUTO);
+	line(STREAM, "{}");
+	answer(LIST_ALL, LIST_WEB, 10);
+	line(STREAM, EVENT(12, "ServiceDeregistration", "a", "192.0.2.1"));
+	assert_int_equal(asked(WEB), 0);
+	need(NEED_SERVICE, "default", "web");
+	answer(WEB, ONE("192.0.2.1"), 11); /* it does not know of the removal */
+	answer(WEB, "[]", 12);
+	assert_int_equal(last_word(), NEED_CAME);
+	assert_string_equal(fake_text("web.default"), "ABSENT");
+}
+
+static void with_a_filter_every_event_is_followed_by_a_request(void **state)
+{
+	static const char filtered[] = WEB "&filter=x";
+	char filter[] = "x";
+
+	(void)state;
+	config.filter = filter;
+	config.mirror = CONFIG_MIRROR_AUTO;
+	open_mirror();
+	answer(PROBE "&filter=x", "[]", 10);
+	advance(0);
+	answer(ALARM, "[]", 10);
+	line(STREAM, "{}");
+	answer(LIST_ALL, LIST_WEB, 10);
+	need(NEED_SERVICE, "default", "web");
+	answer(filtered, ONE("192.0.2.1"), 10);
+	fake_zone.asked = 1;
+	line(STREAM, EVENT(11, "ServiceRegistration", "b", "192.0.2.2"));
+	line(STREAM, EVENT(12, "ServiceRegistration", "c", "192.0.2.3"));
+	assert_int_equal(asked(filtered), 2);
+	answer(filtered, ONE("192.0.2.2"), 11); /* sent before the second event */
+	assert_int_equal(asked(filtered), 3);
+	assert_false(is_live("web.default"));
+	answer(filtered, ONE("192.0.2.3"), 12);
+	assert_non_null(strstr(fake_text("web.default"), "192.0.2.3"));
+	assert_true(is_live("web.default"));
+}
+
 /* ---- watch ---- */
 
 static void wake_makes_old_and_fetches_what_was_asked_for(void **state)
@@ -545,6 +676,13 @@ int main(void)
 		TEST(silent_stream_is_given_up_after_a_heartbeat_and_a_half),
 		TEST(reconnection_without_a_gap_costs_no_list),
 		TEST(refused_stream_is_tried_again_later),
+		TEST(frames_that_the_list_will_know_are_not_kept),
+		TEST(more_frames_than_can_be_held_are_made_up_for_by_a_newer_list),
+		TEST(index_of_a_frame_beyond_all_measure_costs_few_lists),
+		TEST(more_than_can_be_held_behind_a_gap_costs_a_list),
+		TEST(event_on_a_name_nobody_asked_for_costs_nothing),
+		TEST(removal_of_what_was_never_fetched_is_found_when_it_is_asked_for),
+		TEST(with_a_filter_every_event_is_followed_by_a_request),
 		TEST(token_for_some_namespaces_gets_a_stream_for_each),
 		TEST(lists_are_the_alarm_while_one_stream_may_still_tell_of_all),
 		TEST(first_service_of_all_that_may_be_read_is_found_by_a_list),

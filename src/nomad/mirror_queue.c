@@ -1,0 +1,117 @@
+/*
+ * The frames that came before the list. A new stream begins with what the agent's buffer holds, a
+ * hundred batches of any size, and goes on while the list is read. What the list will know is let
+ * go at once, and so is everything when it is more than may be held: then the list has to be as new
+ * as the newest of it, or it is read again. So memory has a ceiling, and the end is the truth.
+ */
+#include <string.h>
+
+#include "nomad/json.h"
+#include "nomad/mirror_parts.h"
+
+#define QUEUE_MAX_BYTES (16u << 20)
+#define RELISTS_MAX 3 /* then the index of what was let go was a false one */
+
+static void let_go(struct sync *sync, uint64_t index)
+{
+	if (index > sync->gone_index)
+		sync->gone_index = index;
+}
+
+void mirror_queue_forget(struct mirror *mirror)
+{
+	struct sync *sync = &mirror->sync;
+
+	buf_deinit(&sync->queue);
+	sync->queue_index = sync->gone_index = 0;
+	sync->relist_count = 0;
+}
+
+/* The list is asked for now: it knows what has come so far. */
+void mirror_queue_cover(struct mirror *mirror)
+{
+	struct sync *sync = &mirror->sync;
+
+	let_go(sync, sync->queue_index);
+	buf_deinit(&sync->queue);
+	sync->queue_index = 0;
+	sync->floor_index = mirror->index;
+}
+
+/* Whether the list that has come knows all that was let go. */
+bool mirror_queue_is_covered(struct mirror *mirror)
+{
+	struct sync *sync = &mirror->sync;
+
+	return sync->list_index >= sync->gone_index || sync->relist_count++ >= RELISTS_MAX;
+}
+
+void mirror_queue_put(struct mirror *mirror, const char *line, size_t length)
+{
+	struct sync *sync = &mirror->sync;
+	/* A list that is under way may be older than what was heard since it was asked for. */
+	uint64_t covered_index = sync->listing ? sync->floor_index : mirror->index;
+	uint64_t index = json_frame_index(line, length);
+	uint32_t length32 = (uint32_t)length;
+
+	if (sync->must_list && index && index <= covered_index) {
+		let_go(sync, index);
+		return;
+	}
+	sync->queue.limit_bytes = QUEUE_MAX_BYTES;
+	if (index > sync->queue_index)
+		sync->queue_index = index;
+	if (buf_append(&sync->queue, &length32, sizeof(length32)) == 0 &&
+	    buf_append(&sync->queue, line, length) == 0)
+		return;
+	let_go(sync, sync->queue_index);
+	buf_deinit(&sync->queue);
+	sync->queue_index = 0;
+	sync->must_list = true;
+}
+
+static int skip_event(void *arg, const struct json_event *event)
+{
+	(void)arg;
+	(void)event;
+	return 0;
+}
+
+static void skip_bad(void *arg, const char *why)
+{
+	(void)arg;
+	(void)why;
+}
+
+/* Asked for from the last index on, the server begins with that very batch, unless it has forgotten
+ * it: then nothing is missing behind it. */
+bool mirror_queue_is_replayed(const struct mirror *mirror)
+{
+	const struct sync *sync = &mirror->sync;
+	uint64_t index = 0;
+	uint32_t length;
+	char why[32];
+
+	if (sync->leg_count != 1 || sync->queue.length <= sizeof(length))
+		return false;
+	memcpy(&length, sync->queue.data, sizeof(length));
+	return json_read_frame(sync->queue.data + sizeof(length), length, skip_event, skip_bad,
+			       NULL, &index, why, sizeof(why)) == 0 &&
+	       index == sync->index;
+}
+
+/* Applies what was kept, unless it ends the stream. */
+void mirror_queue_drain(struct mirror *mirror)
+{
+	struct buf queue = mirror->sync.queue;
+	uint32_t length;
+
+	buf_init(&mirror->sync.queue, 0);
+	mirror_queue_forget(mirror);
+	for (size_t at = 0; at < queue.length && mirror->sync.phase == SYNC_LIVE;
+	     at += sizeof(length) + length) {
+		memcpy(&length, queue.data + at, sizeof(length));
+		mirror_sync_apply(mirror, queue.data + at + sizeof(length), length);
+	}
+	buf_deinit(&queue);
+}
