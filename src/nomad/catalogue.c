@@ -362,6 +362,22 @@ size_t catalogue_exact_namespaces(const struct catalogue *catalogue, const char 
 	return count;
 }
 
+bool catalogue_has_namespace(const struct catalogue *catalogue, const char *namespace_label)
+{
+	const struct space *space;
+	char folded[CATALOGUE_KEY_MAX];
+	size_t cursor = 0;
+
+	while ((space = map_next(catalogue->spaces, &cursor, NULL, NULL))) {
+		if (strlen(space->exact) > DNS_LABEL_MAX || list_is_empty(&space->services))
+			continue;
+		catalogue_key(space->exact, "", folded);
+		if (strcmp(folded, namespace_label) == 0)
+			return true;
+	}
+	return false;
+}
+
 bool catalogue_has_instances(const struct catalogue *catalogue, const char *namespace_label,
 			     const char *service_label)
 {

@@ -168,6 +168,9 @@ size_t catalogue_exact_names(const struct catalogue *catalogue, const char *name
 size_t catalogue_exact_namespaces(const struct catalogue *catalogue, const char *namespace_label,
 				  const char **out_namespaces, size_t capacity);
 
+/* Whether any namespace behind the folded label has services. */
+bool catalogue_has_namespace(const struct catalogue *catalogue, const char *namespace_label);
+
 /* A list at hand says that there is no such name: takes back what may still be published of it. */
 void catalogue_settle_absent(struct catalogue *catalogue, const char *namespace_label,
 			     const char *service_label);

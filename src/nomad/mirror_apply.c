@@ -87,6 +87,7 @@ static void take_index(struct mirror *mirror, uint64_t index)
 	if (sync->behind_ms && mirror_sync_has_seen(mirror, sync->behind_index)) {
 		sync->behind_ms = 0;
 		mirror_sync_heard(mirror, sync->heard_index);
+		mirror_live_names(mirror);
 	}
 }
 

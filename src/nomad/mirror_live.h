@@ -178,6 +178,7 @@ void mirror_live_found(struct mirror *mirror); /* Nomad answers again */
 uint64_t mirror_live_tick(struct mirror *mirror, uint64_t now_ms); /* → when to look again */
 void mirror_live_arm(struct mirror *mirror);	/* after anything that may have moved a date */
 void mirror_live_settle(struct mirror *mirror); /* after anything that may have moved the tier */
+void mirror_live_names(struct mirror *mirror); /* the stream fell behind, or is up with the table */
 void mirror_live_expire(struct mirror *mirror); /* anything may have changed */
 enum tier mirror_tier(const struct mirror *mirror);
 const char *mirror_tier_text(enum tier tier);

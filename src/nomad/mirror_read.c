@@ -132,6 +132,10 @@ static int commit_list(struct call *call, const struct http_reply *reply, bool i
 	uint64_t known_index = 0;
 	int rc;
 
+	/* The stream that is there may be older than this namespace: its absence follows from the
+	 * list of all names, for as long as that is good. */
+	if (is_absent && mirror_tier(mirror) == TIER_STREAM && mirror->scope.is_all)
+		times.fresh_until_ms = times.refresh_from_ms = clock_now_ms() + OVERTAKEN_MS;
 	mirror_space_is_listed(mirror, label, 0, &known_index);
 	if (is_stale && reply->has_index && reply->index < known_index) {
 		catalogue_list_abandon(listing);

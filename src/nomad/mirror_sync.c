@@ -278,6 +278,7 @@ void mirror_sync_heard(struct mirror *mirror, uint64_t index)
 	sync->behind_index = index;
 	sync->behind_ms = clock_now_ms();
 	sync->is_doubtful = false;
+	mirror_live_names(mirror);
 	mirror_live_arm(mirror);
 }
 

@@ -37,11 +37,18 @@ const char *mirror_tier_text(enum tier tier)
 	return "";
 }
 
-/* Whether every name of a namespace is known. */
+/* Whether every name of a namespace is known. What the table has and the stream has not told yet
+ * may be of a namespace that is younger than the stream, or of any once the stream is in doubt. */
 bool mirror_live_knows_all(const struct mirror *mirror, const char *namespace_label)
 {
-	return mirror_tier(mirror) == TIER_STREAM &&
-	       mirror_scope_holds(&mirror->scope, namespace_label);
+	const struct sync *sync = &mirror->sync;
+
+	if (mirror_tier(mirror) != TIER_STREAM ||
+	    !mirror_scope_holds(&mirror->scope, namespace_label))
+		return false;
+	return !sync->behind_ms ||
+	       (!sync->is_doubtful &&
+		catalogue_has_namespace(mirror->doors.catalogue, namespace_label));
 }
 
 /* Whether what was true at `index` is kept true from there on. */
@@ -105,6 +112,16 @@ static void set_metrics(struct mirror *mirror, enum tier tier)
 	metrics_set(metrics, METRIC_NOMAD_TIER_LOOKUP, tier == TIER_LOOKUP);
 }
 
+/* While the stream is behind, no name is denied by what it told before. */
+void mirror_live_names(struct mirror *mirror)
+{
+	bool knows_names = mirror->scope.is_all && !mirror->sync.behind_ms;
+
+	if (mirror_tier(mirror) == TIER_STREAM && !mirror->is_closing)
+		zone_set_live(mirror->doors.zone, knows_names ? ZONE_LIVE_NAMES : ZONE_LIVE_HELD,
+			      clock_now_ms());
+}
+
 void mirror_live_settle(struct mirror *mirror)
 {
 	enum tier tier = mirror_tier(mirror);
@@ -121,8 +138,7 @@ void mirror_live_settle(struct mirror *mirror)
 		zone_set_live(mirror->doors.zone, ZONE_LIVE_HELD, now_ms);
 		break;
 	case TIER_STREAM:
-		zone_set_live(mirror->doors.zone,
-			      mirror->scope.is_all ? ZONE_LIVE_NAMES : ZONE_LIVE_HELD, now_ms);
+		mirror_live_names(mirror);
 		break;
 	}
 	set_metrics(mirror, tier);

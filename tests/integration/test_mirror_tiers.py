@@ -8,7 +8,7 @@ from background import Truth
 from fake_nomad import FakeNomad, server_context
 from harness import (PATIENCE_S, Client, assert_nxdomain, assert_records, eventually, extended_errors, rcode,
                      records, ttls)
-from scene import CONVERGE_S, SLACK_S, await_tier, instance, services
+from scene import CONVERGE_S, REPORT, SLACK_S, await_tier, instance, services
 
 UUID = "11111111-2222-3333-4444-555555555555"
 OTHER_UUID = "99999999-2222-3333-4444-555555555555"
@@ -96,8 +96,8 @@ def test_a_token_for_some_namespaces(begin, open_nomad, ceiling, expected):
     assert rcode(reply) == "SERVFAIL" and extended_errors(reply), reply
 
 
-def assert_seen_within_a_second(client, nomad, name, address, **more):
-    """What Nomad has just got is answered at most a second later."""
+def assert_seen(client, nomad, name, address, **more):
+    """The seconds until what Nomad has just got is answered."""
     service, namespace, _ = name.split(".")
     nomad.register(instance(service, address, Namespace=namespace, **more))
     begun = time.monotonic()
@@ -116,7 +116,7 @@ def test_the_first_service_of_a_readable_namespace(begin, open_nomad, read):
     assert_nxdomain(client.ask("web.fresh.nomad"))
     await_tier(daemon, "stream", "watch", timeout=2 * PATIENCE_S)
     eventually(lambda: assert_nxdomain(client.ask("web.fresh.nomad")))
-    taken_s = assert_seen_within_a_second(client, nomad, "web.fresh.nomad", "10.42.0.1")
+    taken_s = assert_seen(client, nomad, "web.fresh.nomad", "10.42.0.1")
     assert taken_s < 1 + SLACK_S
     assert_follows(daemon, nomad, "fresh", "web")
 
@@ -303,7 +303,25 @@ def test_a_change_of_tier_is_one_line(begin, open_nomad):
     assert len(lines) == 1 and "stream" in lines[0], lines
 
 
-# ---- namespaces without end ----
+# ---- namespaces that come, and without end ----
+
+@pytest.mark.parametrize("tier", ["stream", "watch"])
+def test_a_new_namespace_is_answered_within_a_second(begin, open_nomad, tier):
+    """A stream of all namespaces freezes their list: only the alarm tells, and a question then asks Nomad."""
+    nomad = open_nomad()
+    daemon, client, _, truth = begin("--ttl=60s", "--negative-ttl=60s", f"--mirror={tier}", nomad=nomad, tier=tier)
+    truth.converge(daemon.port, CONVERGE_S, SLACK_S)
+    taken = []
+    for number in range(5):
+        name = f"web.late{number}.nomad"
+        assert_nxdomain(client.ask(name))
+        taken.append(assert_seen(client, nomad, name, "10.44.0.1"))
+    assert sorted(taken)[2] < 1.0, taken
+    if REPORT:
+        with open(REPORT, "a", encoding="utf-8") as file:
+            file.write(f"new namespace, {tier}: " + " ".join(f"{seconds * 1000:.1f} ms" for seconds in taken) + "\n")
+    assert_follows(daemon, nomad, "late0", "web")
+
 
 def test_many_namespaces_stay_under_the_agent_s_limit(begin, open_nomad):
     """The alarm is not permitted to a token of some namespaces; a hundred connections would lock everybody out."""

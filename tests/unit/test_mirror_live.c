@@ -10,6 +10,7 @@
 #define STREAM "/v1/event/stream?topic=Service&namespace=*&index=0"
 #define LIST_ALL "/v1/services?namespace=*"
 #define ALARM "/v1/services?namespace=~"
+#define LIST_LATE "/v1/services?namespace=late"
 #define ALARM_10 ALARM "&index=10&wait=60s"
 #define EVENT(index, type, id, address)                                                            \
 	"{\"Index\":" #index ",\"Events\":[{\"Topic\":\"Service\",\"Type\":\"" type                \
@@ -192,6 +193,37 @@ static void what_is_held_is_old_before_a_second_has_passed(void **state)
 	advance(1);
 	assert_false(is_live("web.default"));
 	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+}
+
+static void unknown_namespace_is_asked_about_while_the_stream_is_behind(void **state)
+{
+	(void)state;
+	open_live();
+	need(NEED_SERVICE, "late", "web");
+	assert_int_equal(last_word(), NEED_CAME);
+	assert_int_equal(asked(LIST_LATE), 0);
+	answer(ALARM_10, "[]", 12);
+	assert_true(zone_names_end(&fake_zone) != ZONE_LIVE);
+	need(NEED_SERVICE, "default", "nosuch"); /* streams tell what is in it */
+	assert_int_equal(asked(LIST), 0);
+	need(NEED_SERVICE, "late", "web");
+	answer(LIST_LATE, "[]", 12);
+	assert_false(is_live("late"));
+	line(STREAM, EVENT(12, "ServiceRegistration", "b", "192.0.2.2"));
+	assert_true(zone_names_end(&fake_zone) == ZONE_LIVE);
+	now_ms += 51;
+	need(NEED_SERVICE, "late", "web");
+	assert_int_equal(asked(LIST_LATE), 1);
+}
+
+static void any_namespace_is_asked_about_while_the_stream_is_in_doubt(void **state)
+{
+	(void)state;
+	open_live();
+	answer(ALARM_10, "[]", 12);
+	advance(500);
+	need(NEED_SERVICE, "default", "new");
+	assert_int_equal(asked(LIST), 1);
 }
 
 static void later_frame_does_not_hide_one_that_is_missing(void **state)
@@ -671,6 +703,8 @@ int main(void)
 		TEST(restart_within_settle_is_not_seen),
 		TEST(change_that_only_the_alarm_told_is_found_within_a_second),
 		TEST(what_is_held_is_old_before_a_second_has_passed),
+		TEST(unknown_namespace_is_asked_about_while_the_stream_is_behind),
+		TEST(any_namespace_is_asked_about_while_the_stream_is_in_doubt),
 		TEST(later_frame_does_not_hide_one_that_is_missing),
 		TEST(alarm_about_a_change_the_stream_told_means_nothing),
 		TEST(silent_stream_is_given_up_after_a_heartbeat_and_a_half),
