@@ -179,24 +179,39 @@ ssize_t daemon_flush(void *arg, const uint8_t *name, size_t length)
 
 /* ---- changes while running ---- */
 
-static void tell_all(struct daemon *d, enum worker_message_kind kind)
+/* The newest configuration or list of upstreams, to one worker. Whether its box took it. */
+static bool tell_worker(struct daemon *d, unsigned worker, enum worker_message_kind kind)
 {
-	for (unsigned i = 0; i < d->worker_count; i++) {
-		struct worker_message message = { .kind = kind };
+	struct worker_message message = { .kind = kind };
 
-		if (kind == WORKER_CONFIG)
-			message.config = config_hold(d->config);
-		else
-			message.upstreams = upstream_list_hold(d->upstreams);
-		if (worker_tell(d->workers[i], &message) == 0)
-			continue;
-		log_error("daemon", "worker %u does not take its messages; it keeps what it had",
-			  i);
-		if (kind == WORKER_CONFIG)
-			config_drop(message.config);
-		else
-			upstream_list_drop(message.upstreams);
+	if (kind == WORKER_CONFIG)
+		message.config = config_hold(d->config);
+	else
+		message.upstreams = upstream_list_hold(d->upstreams);
+	if (worker_tell(d->workers[worker], &message) == 0)
+		return true;
+	if (kind == WORKER_CONFIG)
+		config_drop(message.config);
+	else
+		upstream_list_drop(message.upstreams);
+	return false;
+}
+
+/* Tells those of `*owed`; who cannot be told stays owed. */
+static void tell_owed(struct daemon *d, enum worker_message_kind kind, uint64_t *owed)
+{
+	for (unsigned i = 0; *owed && i < d->worker_count; i++) {
+		if ((*owed >> i & 1) && tell_worker(d, i, kind))
+			*owed &= ~(UINT64_C(1) << i);
 	}
+}
+
+static void tell_all(struct daemon *d, enum worker_message_kind kind, uint64_t *owed)
+{
+	*owed = d->worker_count < 64 ? (UINT64_C(1) << d->worker_count) - 1 : UINT64_MAX;
+	tell_owed(d, kind, owed);
+	if (*owed)
+		log_warn("daemon", "a worker's box is full; it is told again in a moment");
 }
 
 void daemon_say_upstreams(const struct upstream_list *list, char *report)
@@ -242,16 +257,22 @@ static void renew_upstreams(struct daemon *d)
 	upstream_list_drop(d->upstreams);
 	d->upstreams = next;
 	daemon_say_upstreams(next, report);
-	tell_all(d, WORKER_UPSTREAMS);
+	tell_all(d, WORKER_UPSTREAMS, &d->upstreams_owed);
 }
 
-static void apply_config(struct daemon *d, struct config *next)
+/* Whether it is in effect now. Takes `next` over. */
+static bool apply_config(struct daemon *d, struct config *next)
 {
 	char why[512], differences[256];
 
 	config_restart_differences(d->config, next, differences, sizeof(differences));
 	if (differences[0])
 		log_warn("config", "changed, but only a restart makes it so: %s", differences);
+	if (config_keep_restart(next, d->config) < 0) {
+		log_error("config", "out of memory: the old configuration stays");
+		config_drop(next);
+		return false;
+	}
 	if (http_configure(d->http, next, why, sizeof(why)) < 0)
 		log_error("config", "%s; the connection to Nomad stays as it was", why);
 	if (zone_configure(d->zone, next) < 0)
@@ -263,7 +284,8 @@ static void apply_config(struct daemon *d, struct config *next)
 	d->config = next;
 	daemon_files_init(&d->files, next);
 	renew_upstreams(d);
-	tell_all(d, WORKER_CONFIG);
+	tell_all(d, WORKER_CONFIG, &d->config_owed);
+	return true;
 }
 
 void daemon_on_reload(uv_signal_t *signal, int number)
@@ -278,14 +300,15 @@ void daemon_on_reload(uv_signal_t *signal, int number)
 		 (unsigned long long)clock_now_us());
 	sd_notify_send(state);
 	next = config_load(d->origin->argc, d->origin->argv, d->origin->environment, &problem);
-	if (next) {
-		apply_config(d, next);
+	if (next && apply_config(d, next)) {
 		metrics_set(&d->metrics, METRIC_CONFIG_RELOAD_OK, 1);
 		log_info("config", "reloaded");
 	} else {
 		metrics_set(&d->metrics, METRIC_CONFIG_RELOAD_OK, 0);
 		metrics_add(&d->metrics, METRIC_CONFIG_RELOADS_FAILED, 1);
-		log_error("config", "not reloaded, the old configuration stays: %s", problem.text);
+		if (!next)
+			log_error("config", "not reloaded, the old configuration stays: %s",
+				  problem.text);
 	}
 	sd_notify_send("READY=1");
 }
@@ -296,6 +319,8 @@ void daemon_on_housekeeping(uv_timer_t *timer)
 	unsigned changed = daemon_files_look(&d->files);
 	char why[512];
 
+	tell_owed(d, WORKER_CONFIG, &d->config_owed);
+	tell_owed(d, WORKER_UPSTREAMS, &d->upstreams_owed);
 	if (changed & DAEMON_FILES_RESOLV_CONF)
 		renew_upstreams(d);
 	if (changed & DAEMON_FILES_NOMAD &&

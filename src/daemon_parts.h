@@ -52,7 +52,8 @@ struct daemon {
 	struct daemon_watchdog watchdog;
 	struct need_word *held; /* words that found a full box, oldest first */
 	size_t held_count;
-	unsigned open_rooms; /* while closing */
+	uint64_t config_owed, upstreams_owed; /* to these workers (bits): their box was full */
+	unsigned open_rooms;		      /* while closing */
 };
 
 /* Callbacks that the rooms are given. */

@@ -93,7 +93,7 @@ static void on_forward_reply(void *arg, const struct question *question, struct 
 						&p->forwarded_ttl_max_s)
 			     : NULL;
 	p->answered_at_once = 0;
-	if (!p->forwarded || !cache_stage_is_answer(p->forwarded))
+	if (!p->forwarded || !cache_stage_is_last_word(p->forwarded))
 		cache_stage_note_failure(p->cache, question, clock_now_ms());
 }
 
@@ -129,7 +129,7 @@ static void on_forward_waiter(void *arg, struct query *query)
 	answer.is_authentic = p->forwarded->flags & DNS_FLAG_AD;
 	answer.ttl_max_s = p->forwarded_ttl_max_s;
 	answer.image = p->forwarded;
-	if (cache_stage_is_answer(p->forwarded))
+	if (cache_stage_is_last_word(p->forwarded))
 		pipeline_finish(p, query, &answer);
 	else
 		finish_failed(p, query, &answer);

@@ -190,9 +190,23 @@ void cache_stage_forget_failures(struct cache_stage *stage)
 	cache_forget_retries(stage->cache);
 }
 
-bool cache_stage_is_answer(const struct image *image)
+static bool is_answer(const struct image *image)
 {
 	return image->rcode == DNS_NOERROR || image->rcode == DNS_NXDOMAIN;
+}
+
+/* RFC 8914 §4: a validator found the name bogus, or somebody does not want it to be answered. */
+static bool is_verdict(uint16_t ede)
+{
+	if (ede >= DNS_EDE_BLOCKED && ede <= DNS_EDE_FILTERED)
+		return true;
+	return ede >= DNS_EDE_UNSUPPORTED_ALGORITHM && ede <= DNS_EDE_NSEC_MISSING &&
+	       ede != DNS_EDE_STALE_ANSWER && ede != DNS_EDE_FORGED_ANSWER;
+}
+
+bool cache_stage_is_last_word(const struct image *image)
+{
+	return is_answer(image) || is_verdict(image->ede);
 }
 
 size_t cache_stage_expire(struct cache_stage *stage, const uint8_t *name, size_t length,
@@ -215,7 +229,7 @@ static uint32_t choose_ttl(const struct cache_stage *stage, const struct reply *
 	const struct image *image = reply->image;
 	uint32_t ttl_s;
 
-	if (!cache_stage_is_answer(image))
+	if (!is_answer(image))
 		return 0;
 	ttl_s = reply->is_negative ? reply->negative_ttl : reply->positive_ttl;
 	if (reply->is_negative && image->answer_count > 0)
@@ -237,7 +251,7 @@ const struct image *cache_stage_keep(struct cache_stage *stage, const struct que
 	*out_ttl_max_s = ttl_s ? ttl_s : UINT32_MAX;
 	if (ttl_s == 0 || cache_put(stage->cache, &key, image, ttl_s, reply->is_negative, now_ms)) {
 		stage->loose = image;
-		if (cache_stage_is_answer(image))
+		if (cache_stage_is_last_word(image))
 			cache_drop(stage->cache, &key);
 	}
 	publish_counts(stage);

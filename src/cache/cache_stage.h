@@ -35,8 +35,10 @@ enum verdict cache_stage_ask(struct cache_stage *stage, const struct query *quer
 enum verdict cache_stage_ask_stale(struct cache_stage *stage, const struct query *query,
 				   uint64_t now_ms, uint64_t retry_ms, struct answer *out);
 
-/* Whether a reply is an answer, and no failure to be bridged by a stale one (RFC 8767 §4). */
-bool cache_stage_is_answer(const struct image *image);
+/* Whether a reply is upstream's word about the name: an answer, or a verdict on it (RFC 8914:
+ * bogus, blocked, filtered). Anything else is a failure to be bridged by a stale answer (RFC 8767
+ * §4). */
+bool cache_stage_is_last_word(const struct image *image);
 
 /* The question was asked upstream and got no answer. */
 void cache_stage_note_failure(struct cache_stage *stage, const struct question *question,
@@ -57,8 +59,9 @@ size_t cache_stage_flush(struct cache_stage *stage, const uint8_t *name, size_t 
  * Keeps a reply by RFC 2181/2308 and the configured caps; takes reply->image over in every case and
  * returns it borrowed, valid until cache_stage_release (whether it was kept or not), so that
  * waiting clients can be answered from it. An answer that may not be kept (TTL 0, say) replaces an
- * older one all the same. `*out_ttl_max_s`: no record of it may be passed on with more, or the next
- * cache would keep it longer than we (RFC 2181 §5.2: the lowest TTL of a set is that of all).
+ * older one all the same, and so does a verdict. `*out_ttl_max_s`: no record of it may be passed on
+ * with more, or the next cache would keep it longer than we (RFC 2181 §5.2: the lowest TTL of a set
+ * is that of all).
  */
 const struct image *cache_stage_keep(struct cache_stage *stage, const struct question *question,
 				     struct reply *reply, uint64_t now_ms, uint32_t *out_ttl_max_s);

@@ -1,5 +1,6 @@
 #include "config/config.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -88,4 +89,50 @@ void config_restart_differences(const struct config *now, const struct config *n
 		}
 		used += (size_t)length;
 	}
+}
+
+static int keep_text(char **to, const char *from)
+{
+	char *copy = from ? strdup(from) : NULL;
+
+	if (from && !copy)
+		return -ENOMEM;
+	free(*to);
+	*to = copy;
+	return 0;
+}
+
+static int keep_list(void **to, size_t *to_count, const void *from, size_t count, size_t size)
+{
+	void *copy = calloc(count ? count : 1, size);
+
+	if (!copy)
+		return -ENOMEM;
+	if (count > 0)
+		memcpy(copy, from, count * size);
+	free(*to);
+	*to = copy;
+	*to_count = count;
+	return 0;
+}
+
+int config_keep_restart(struct config *next, const struct config *now)
+{
+	next->workers = now->workers;
+	next->reuseport = now->reuseport;
+	next->admin_is_off = now->admin_is_off;
+	next->admin_addr = now->admin_addr;
+	if (keep_list((void **)&next->listen, &next->listen_count, now->listen, now->listen_count,
+		      sizeof(*now->listen)) < 0 ||
+	    keep_list((void **)&next->zone, &next->zone_count, now->zone, now->zone_count,
+		      sizeof(*now->zone)) < 0 ||
+	    keep_text(&next->admin, now->admin) < 0 ||
+	    keep_text(&next->admin_path, now->admin_path) < 0)
+		return -ENOMEM;
+	for (size_t i = 0; i < now->option_count && i < next->option_count; i++) {
+		if (option_rows[i].needs_restart &&
+		    keep_text(&next->option_texts[i], now->option_texts[i]) < 0)
+			return -ENOMEM;
+	}
+	return 0;
 }

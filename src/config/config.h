@@ -138,3 +138,10 @@ void config_drop(struct config *config);
 /* Options that differ and only take effect at a restart, as "listen, workers"; empty if none. */
 void config_restart_differences(const struct config *now, const struct config *next, char *out,
 				size_t capacity);
+
+/*
+ * Options that only take effect at a restart get in `next` the values they have in `now`, so that a
+ * reload leaves every room with the same ones. Checklist: a row with `needs_restart` has its field
+ * here. 0, or -ENOMEM: `next` is half changed and not to be used.
+ */
+int config_keep_restart(struct config *next, const struct config *now);

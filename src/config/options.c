@@ -235,7 +235,6 @@ const struct option_row option_rows[] = {
 	  .argument = "SIZE",
 	  .allowed = "0, or a size from 64KiB to 16GiB",
 	  .help = "memory for forwarded answers, per worker; 0 turns the cache off",
-	  .needs_restart = true,
 	  .min = 64 * KIB,
 	  .max = 16 * GIB,
 	  .field = offsetof(struct config, cache_size_bytes),

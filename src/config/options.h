@@ -26,10 +26,10 @@ struct option_row {
 	const char *help;     /* one line */
 	bool is_repeatable;
 	bool may_be_empty;
-	bool has_userinfo; /* a URL: what stands before its '@' is never printed */
-	bool needs_restart;
-	size_t field;	   /* offsetof(struct config, …), for parsers of a plain field */
-	uint64_t min, max; /* of a number; of a repeatable, how many values (0: no such bound) */
+	bool has_userinfo;  /* a URL: what stands before its '@' is never printed */
+	bool needs_restart; /* its field is one of config_keep_restart's */
+	size_t field;	    /* offsetof(struct config, …), for parsers of a plain field */
+	uint64_t min, max;  /* of a number; of a repeatable, how many values (0: no such bound) */
 	const char *const *choices; /* by value of the field's enum; NULL ends them */
 	/* 0 or -errno; -EINVAL may say more in `why`. */
 	int (*parse)(const struct option_row *row, struct config *config, const char *text,

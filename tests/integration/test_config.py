@@ -5,6 +5,7 @@ import signal
 import socket
 
 import pytest
+from fake_upstream import address_of
 from harness import Client, assert_nxdomain, assert_records, eventually, free_port, rcode, records, run, ttls
 
 import dns.message
@@ -251,6 +252,26 @@ def test_hup_changes_upstreams(start, nomad, upstream, tmp_path):
         assert rcode(client.ask("www.example.org")) == "NOERROR"
 
     eventually(check)
+
+
+def test_what_needs_a_restart_changes_nowhere_before_it(start, nomad, upstream, tmp_path):
+    """Not in one room and not in another: a zone that only the forwarder knew would be denied by nobody and believed of anybody."""
+    path = tmp_path / "nomad-dns.conf"
+    path.write_text('zone = ["nomad"]\n')
+    daemon = start(f"--config={path}", nomad=nomad.address, forward=upstream.address)
+    client = Client(daemon)
+    path.write_text('zone = ["svc.new"]\nttl = "7s"\n')
+    daemon.signal(signal.SIGHUP)
+
+    def check():
+        assert "only a restart makes it so: zone" in daemon.output() and "reloaded" in daemon.output()
+        assert ttls(client.ask("redis.default.nomad")) == {7}  # the worker has heard of it
+
+    eventually(check)
+    assert records(client.ask("a.svc.new")) == [address_of("a.svc.new")]
+    assert sorted(records(client.ask("redis.default.nomad"))) == REDIS
+    upstream.set_mode("cname-own", "alias.example.org")
+    assert "203.0.113.66" not in records(client.ask("alias.example.org"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

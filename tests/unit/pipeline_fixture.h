@@ -233,7 +233,7 @@ enum verdict cache_stage_ask_stale(struct cache_stage *stage, const struct query
 	return VERDICT_ANSWERED;
 }
 
-bool cache_stage_is_answer(const struct image *image)
+bool cache_stage_is_last_word(const struct image *image)
 {
 	return image->rcode == DNS_NOERROR || image->rcode == DNS_NXDOMAIN;
 }

@@ -176,6 +176,29 @@ static void answer_that_may_not_be_kept_replaces_an_older_one(void **state)
 	cache_stage_free(stage);
 }
 
+static void verdict_of_upstream_ends_what_was_known(void **state)
+{
+	static const struct {
+		uint16_t ede;
+		bool ends;
+	} rows[] = { { DNS_EDE_NONE, false },	      { DNS_EDE_OTHER, false },
+		     { 6 /* bogus */, true },	      { 9 /* DNSKEY missing */, true },
+		     { DNS_EDE_STALE_ANSWER, false }, { DNS_EDE_CACHED_ERROR, false },
+		     { DNS_EDE_BLOCKED, true },	      { DNS_EDE_FILTERED, true },
+		     { DNS_EDE_PROHIBITED, false },   { DNS_EDE_NETWORK_ERROR, false } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct cache_stage *stage = stage_of(0, 3600);
+		struct reply failure = reply_of(DNS_SERVFAIL, 0, 0, false);
+
+		failure.image->ede = rows[i].ede;
+		assert_true(is_kept(stage, reply_of(DNS_NOERROR, 60, 0, false), 0));
+		assert_int_equal(is_kept(stage, failure, 1000), !rows[i].ends);
+		cache_stage_free(stage);
+	}
+}
+
 static uint32_t ttl_max_of(struct cache_stage *stage, struct reply reply)
 {
 	struct query query = ask_for("www.example", DNS_TYPE_A);
@@ -561,6 +584,7 @@ int main(void)
 		cmocka_unit_test(servfail_is_not_kept),
 		cmocka_unit_test(failure_does_not_replace_an_answer),
 		cmocka_unit_test(answer_that_may_not_be_kept_replaces_an_older_one),
+		cmocka_unit_test(verdict_of_upstream_ends_what_was_known),
 		cmocka_unit_test(first_answer_lives_no_longer_than_the_entry),
 		cmocka_unit_test(expired_by_hand_answers_only_when_nothing_fresh_is_to_be_had),
 		cmocka_unit_test(longest_ttl_is_capped),
