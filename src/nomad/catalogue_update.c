@@ -32,6 +32,7 @@ struct catalogue_update {
 	struct buf text; /* hosts and tags, each with its NUL */
 	bool has_seen;	 /* anything at all, usable or not */
 	bool has_read;	 /* one that is a registration, usable or not */
+	bool has_bad;	 /* one that is none */
 	bool has_name;	 /* both names are labels of an allowed namespace */
 	const char *service;
 	char namespace[]; /* the service's name stands behind it */
@@ -72,6 +73,11 @@ bool catalogue_is_empty(const struct catalogue_update *update)
 bool catalogue_is_unusable(const struct catalogue_update *update)
 {
 	return update->has_seen && !update->has_read;
+}
+
+bool catalogue_has_bad(const struct catalogue_update *update)
+{
+	return update->has_bad;
 }
 
 /* ---- judging one ---- */
@@ -187,6 +193,10 @@ int catalogue_add(void *arg, const struct json_instance *instance)
 	const char *host = NULL, *why;
 	int rc;
 
+	if (instance->service[0] && strcmp(instance->service, update->service) != 0) {
+		catalogue_add_bad(update, "it is of another service");
+		return 0;
+	}
 	update->has_seen = update->has_read = true;
 	if (update->count >= INSTANCES_MAX) {
 		update->over_limit_count++;
@@ -221,7 +231,7 @@ void catalogue_add_bad(void *arg, const char *why)
 {
 	struct catalogue_update *update = arg;
 
-	update->has_seen = true;
+	update->has_seen = update->has_bad = true;
 	catalogue_leave_out(update->catalogue, update->namespace, update->service, "", why);
 }
 

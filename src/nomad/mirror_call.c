@@ -370,16 +370,20 @@ static void on_good_status(struct call *call, struct leg *leg, const struct http
 		metrics_add(mirror->doors.metrics, METRIC_NOMAD_FAILURES_BODY, 1);
 		call->has_lost = true;
 		call->was_all_refused = false;
+		if (call->ask)
+			call->ask->was_useless = true;
 		fail_here(call, leg, false);
 		return;
 	}
+	if (rc == 0 && call->ask)
+		call->ask->was_useless = false;
 	if (rc == -EAGAIN && call->repeat_count++ < REPEATS_MAX) {
 		cancel_leg(&call->plain);
 		cancel_leg(&call->stale);
 		if (ask_here(call) == 0)
 			return;
 	}
-	if (rc == 0 && !leg->is_stale && reply->has_index && reply->index > 0 &&
+	if ((rc == 0 || rc == -EAGAIN) && !leg->is_stale && reply->has_index && reply->index > 0 &&
 	    reply->index < call->floor_index && call->kind != CALL_KIND_ALL) {
 		mirror->back_index =
 			reply->index; /* not from inside a call: it may be ended by it */

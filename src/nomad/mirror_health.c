@@ -258,6 +258,8 @@ void mirror_health_bad(struct mirror *mirror, const struct call *call, enum call
 		break;
 	case CALL_STRANGE:
 	case CALL_LOST:
+		if (was_probe)
+			mirror_pause_forget(mirror);
 		hold(mirror, call, result);
 		break;
 	}

@@ -210,3 +210,4 @@ bool mirror_pause_is_on(struct mirror *mirror, const char *namespace_label,
 			const char *service_label);
 void mirror_pause_note(struct mirror *mirror, const char *namespace_label,
 		       const char *service_label, bool has_failed);
+void mirror_pause_forget(struct mirror *mirror); /* it was not the names' fault */

@@ -1,7 +1,7 @@
 /*
- * Names whose answer was of no use (a body over the ceiling, a filter that Nomad refuses) are not
- * asked about again at once: each such answer may have cost 16 MiB. A small table, by hash; two
- * names that meet in it only pause together.
+ * Names whose answer was of no use (a body over the ceiling or that makes no sense, a filter that
+ * Nomad refuses) are not asked about again at once: each such answer may have cost 16 MiB. A small
+ * table, by hash; two names that meet in it only pause together.
  */
 #include <string.h>
 
@@ -38,4 +38,9 @@ void mirror_pause_note(struct mirror *mirror, const char *namespace_label,
 	pause->until_ms = clock_now_ms() + ((uint64_t)PAUSE_MS_MIN << pause->step);
 	if (pause->step < STEPS_MAX)
 		pause->step++;
+}
+
+void mirror_pause_forget(struct mirror *mirror)
+{
+	memset(mirror->pauses, 0, sizeof(mirror->pauses));
 }

@@ -37,6 +37,7 @@ void mirror_preload_start(struct mirror *mirror)
 	if (spread_ms > BEGIN_MS_MAX)
 		spread_ms = BEGIN_MS_MAX;
 	preload->done = 0;
+	preload->total = (uint32_t)count;
 	preload->step_at_ms =
 		clock_now_ms() + STEP_MS + hash_dice_roll(&mirror->dice) % (spread_ms + 1);
 	mirror_live_arm(mirror);
@@ -66,7 +67,7 @@ static bool fetch_next(struct mirror *mirror)
 	struct preload *preload = &mirror->preload;
 	const char *namespace, *service;
 
-	if (preload->done >= preload->limit)
+	if (preload->done >= preload->limit || preload->done >= preload->total)
 		return false;
 	if (preload->batch_at >= preload->batch.length)
 		pick(mirror);

@@ -10,6 +10,7 @@
 #include "nomad/mirror_parts.h"
 
 #define OVERTAKEN_MS 50
+#define PARTLY_READ_MS 1000 /* then it is asked for again, whatever the tier */
 #define BETWEEN_MS 500 /* while the mirror is about to be live, what it says shall not be older */
 
 /* An index of 0 stands for "no readable namespace", never for a state of the table; and emptiness
@@ -58,6 +59,15 @@ static int read_probe(struct call *call, const struct http_reply *reply)
 	return rc < 0 || probed.has_seen ? rc : judge_empty(call, reply);
 }
 
+static struct zone_times shorten(struct zone_times times, uint64_t life_ms)
+{
+	uint64_t until_ms = clock_now_ms() + life_ms;
+
+	if (until_ms < times.fresh_until_ms)
+		times.fresh_until_ms = times.refresh_from_ms = until_ms;
+	return times;
+}
+
 /* How long what was read is the truth: until something says otherwise, if something would. */
 static struct zone_times times_of(const struct call *call, const struct http_reply *reply,
 				  bool is_stale, bool is_there)
@@ -65,19 +75,18 @@ static struct zone_times times_of(const struct call *call, const struct http_rep
 	struct mirror *mirror = call->mirror;
 	bool is_exact = reply->has_index && reply->knows_leader && !is_stale;
 	struct zone_times times = mirror_times(mirror, is_there, !reply->knows_leader);
-	uint64_t now_ms = clock_now_ms(), soon_ms = now_ms + OVERTAKEN_MS;
 
 	if (is_exact && mirror_live_holds(mirror, call->namespace, reply->index)) {
 		if (call->service && is_there)
 			mirror_watch_note(mirror, call->namespace, call->service);
 		return mirror_live_times(mirror);
 	}
-	if (mirror_live_is_trying(mirror) && now_ms + BETWEEN_MS < times.fresh_until_ms)
-		times.fresh_until_ms = times.refresh_from_ms = now_ms + BETWEEN_MS;
+	if (mirror_live_is_trying(mirror))
+		times = shorten(times, BETWEEN_MS);
 	/* A change has overtaken it: it is only good for those who wait for it. */
-	if (is_exact && mirror_tier(mirror) != TIER_LOOKUP && soon_ms < times.fresh_until_ms &&
+	if (is_exact && mirror_tier(mirror) != TIER_LOOKUP &&
 	    mirror_scope_holds(&mirror->scope, call->namespace))
-		times.fresh_until_ms = times.refresh_from_ms = soon_ms;
+		times = shorten(times, OVERTAKEN_MS);
 	return times;
 }
 
@@ -111,7 +120,9 @@ static int read_service(struct call *call, const struct http_reply *reply, bool 
 	}
 	if (!catalogue_is_empty(update))
 		mirror_settle_cancel(mirror, call->namespace, call->service);
-	times = times_of(call, reply, is_stale, !catalogue_is_empty(update));
+	times = catalogue_has_bad(update)
+			? shorten(mirror_times(mirror, true, !reply->knows_leader), PARTLY_READ_MS)
+			: times_of(call, reply, is_stale, !catalogue_is_empty(update));
 	if (is_stale && reply->has_index &&
 	    catalogue_keep_newer(catalogue, call->namespace, call->service, reply->index, &times)) {
 		catalogue_abandon(update);

@@ -12,7 +12,7 @@
 #include "nomad/mirror_parts.h"
 
 #define SETTLING_MAX 200000
-#define ANSWER_MS_MAX 5000 /* for the GET that settles it */
+#define ANSWER_MS_MAX 500 /* for the GET that settles it */
 
 struct settling {
 	struct list link;

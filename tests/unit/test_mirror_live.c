@@ -535,6 +535,72 @@ static void with_a_filter_every_event_is_followed_by_a_request(void **state)
 	assert_true(is_live("web.default"));
 }
 
+static void body_that_was_read_in_part_is_asked_for_again_soon(void **state)
+{
+	(void)state;
+	open_live();
+	need(NEED_REFRESH, "default", "web");
+	answer(WEB, "[{\"ID\":\"a\",\"Address\":\"192.0.2.1\",\"Port\":80},7]", 11);
+	assert_non_null(strstr(fake_text("web.default"), "192.0.2.1"));
+	assert_int_equal(fake_find("web.default")->times.fresh_until_ms, now_ms + 1000);
+	need(NEED_SERVICE, "default", "web");
+	answer(WEB, ONE("192.0.2.1"), 11);
+	assert_true(is_live("web.default"));
+}
+
+static void body_of_another_service_is_no_answer(void **state)
+{
+	(void)state;
+	open_live();
+	need(NEED_REFRESH, "default", "web");
+	answer(WEB, "[{\"ID\":\"b\",\"ServiceName\":\"db\",\"Address\":\"192.0.2.9\"}]", 11);
+	assert_null(strstr(fake_text("web.default"), "192.0.2.9"));
+	assert_int_equal(metric(METRIC_NOMAD_FAILURES_BODY), 1);
+}
+
+/* A name's body makes no sense: that one is asked for ever more rarely, until it is good. */
+static void unusable_body_is_asked_for_again_ever_more_rarely(void **state)
+{
+	unsigned before;
+
+	(void)state;
+	open_live();
+	line(STREAM, EVENT(11, "ServiceRegistration", "b", "192.0.2.2"));
+	zone_expire_live(&fake_zone, now_ms);
+	before = asked(WEB);
+	for (int i = 0; i < 1000; i++) { /* 100 s */
+		need(NEED_SERVICE, "default", "web");
+		if (find_request(WEB))
+			answer(WEB, "{}", 11);
+		advance(100);
+		if (find_request(PROBE))
+			answer(PROBE, "[]", 11);
+	}
+	assert_in_range(asked(WEB) - before, 5, 12);
+	assert_non_null(strstr(fake_text("web.default"), "192.0.2.2"));
+	advance(32000);
+	if (find_request(PROBE))
+		answer(PROBE, "[]", 11);
+	need(NEED_SERVICE, "default", "web");
+	answer(WEB, ONE("192.0.2.2"), 11);
+	assert_int_equal(last_word(), NEED_CAME);
+}
+
+static void while_nothing_makes_sense_no_name_is_to_blame(void **state)
+{
+	(void)state;
+	open_live();
+	need(NEED_REFRESH, "default", "web");
+	answer(WEB, "{}", 11); /* alone it would be left alone for a second */
+	mirror_health_probe_now(mirror);
+	answer(PROBE, "{}", 11);
+	mirror_health_probe_now(mirror);
+	answer(PROBE, "[]", 10);
+	need(NEED_SERVICE, "default", "web");
+	answer(WEB, ONE("192.0.2.2"), 11);
+	assert_int_equal(last_word(), NEED_CAME);
+}
+
 /* ---- watch ---- */
 
 static void wake_makes_old_and_fetches_what_was_asked_for(void **state)
@@ -717,6 +783,10 @@ int main(void)
 		TEST(event_on_a_name_nobody_asked_for_costs_nothing),
 		TEST(removal_of_what_was_never_fetched_is_found_when_it_is_asked_for),
 		TEST(with_a_filter_every_event_is_followed_by_a_request),
+		TEST(body_that_was_read_in_part_is_asked_for_again_soon),
+		TEST(body_of_another_service_is_no_answer),
+		TEST(unusable_body_is_asked_for_again_ever_more_rarely),
+		TEST(while_nothing_makes_sense_no_name_is_to_blame),
 		TEST(token_for_some_namespaces_gets_a_stream_for_each),
 		TEST(lists_are_the_alarm_while_one_stream_may_still_tell_of_all),
 		TEST(first_service_of_all_that_may_be_read_is_found_by_a_list),
