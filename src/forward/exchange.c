@@ -18,15 +18,11 @@ static void count(const struct exchange *exchange, enum metric metric)
 	metrics_add(exchange->doors->metrics, metric, 1);
 }
 
-static void drop_handle(struct exchange *exchange)
-{
-	if (--exchange->open_handles == 0)
-		exchange->doors->on_closed(exchange);
-}
-
 static void on_timer_closed(uv_handle_t *handle)
 {
-	drop_handle(handle->data);
+	struct exchange *exchange = handle->data;
+
+	exchange->doors->on_closed(exchange);
 }
 
 static void close_udp(struct udp_attempt *udp)
@@ -346,11 +342,6 @@ static void on_udp_error(struct exchange_udp *handle, int error)
 		wait_or_finish(exchange, now_ms);
 }
 
-static void on_udp_closed(struct exchange_udp *handle)
-{
-	drop_handle(list_entry(handle, struct udp_attempt, udp)->attempt.exchange);
-}
-
 static void on_tcp_error(struct exchange_tcp *handle, int error)
 {
 	struct tcp_attempt *tcp = list_entry(handle, struct tcp_attempt, tcp);
@@ -401,25 +392,24 @@ static void on_tcp_message(struct exchange_tcp *handle, const uint8_t *message, 
 }
 
 static const struct exchange_events events = {
-	.udp = { on_udp_packet, on_udp_error, on_udp_closed },
+	.udp = { on_udp_packet, on_udp_error },
 	.tcp = { on_tcp_message, on_tcp_error },
 	.on_timer = on_timer,
 };
 
 void exchange_start(struct exchange *exchange, const struct exchange_doors *doors,
 		    const struct question *question, struct upstream_health *health,
-		    struct exchange_tcp_pool *pool, uint64_t deadline_ms, uint64_t now_ms)
+		    struct exchange_tcp_pool *tcp_pool, uint64_t deadline_ms, uint64_t now_ms)
 {
 	exchange->doors = doors;
 	exchange->events = &events;
 	exchange->question = question;
 	exchange->health = health;
-	exchange->pool = pool;
+	exchange->tcp_pool = tcp_pool;
 	exchange->deadline_ms = deadline_ms;
 	exchange->awaited = -1;
 	uv_timer_init(doors->loop, &exchange->timer);
 	exchange->timer.data = exchange;
-	exchange->open_handles = 1;
 	exchange_ask_begin(exchange, now_ms);
 }
 

@@ -22,6 +22,7 @@
 struct exchange;
 struct exchange_events;
 struct metrics;
+struct random;
 
 #define EXCHANGE_UDP_SENDS 3 /* to one server (RFC 9520 §3.1: two retries), or against silence */
 #define EXCHANGE_UDP_SLOTS 6 /* with those that refuse at once or fold the case */
@@ -30,6 +31,8 @@ struct metrics;
 struct exchange_doors {
 	uv_loop_t *loop;
 	struct metrics *metrics;
+	struct random *random;
+	struct exchange_udp_pool *udp;
 	/* `reply` NULL: no upstream answered; `ede` and the static `ede_text` say why. Else the
 	 * callee takes reply->image over. */
 	void (*on_done)(struct exchange *exchange, struct reply *reply, uint16_t ede,
@@ -53,9 +56,9 @@ struct exchange_attempt { /* one question that went out */
 struct exchange {
 	const struct exchange_doors *doors;
 	const struct exchange_events *events;
-	const struct question *question; /* the owner's, for as long as the exchange */
-	struct upstream_health *health;	 /* likewise */
-	struct exchange_tcp_pool *pool;	 /* likewise; of the same upstreams */
+	const struct question *question;    /* the owner's, for as long as the exchange */
+	struct upstream_health *health;	    /* likewise */
+	struct exchange_tcp_pool *tcp_pool; /* likewise; of the same upstreams */
 	enum { EXCHANGE_OVER_UDP, EXCHANGE_OVER_TCP, EXCHANGE_DONE } phase;
 	uint64_t deadline_ms;
 	uint8_t asked[DNS_NAME_MAX]; /* the name in a case that nobody can guess */
@@ -67,7 +70,6 @@ struct exchange {
 	bool had_network_error;
 	struct reply refusal; /* the last reply that is no answer; image NULL: none */
 	uv_timer_t timer;
-	unsigned open_handles;
 	unsigned udp_sends, tcp_sends;
 	struct udp_attempt {
 		struct exchange_attempt attempt;
@@ -86,7 +88,7 @@ struct exchange {
 /* Sends the first question. `exchange` is zeroed storage. */
 void exchange_start(struct exchange *exchange, const struct exchange_doors *doors,
 		    const struct question *question, struct upstream_health *health,
-		    struct exchange_tcp_pool *pool, uint64_t deadline_ms, uint64_t now_ms);
+		    struct exchange_tcp_pool *tcp_pool, uint64_t deadline_ms, uint64_t now_ms);
 
 /* Ends it without a word. Does nothing when it is done already. */
 void exchange_abort(struct exchange *exchange);

@@ -8,8 +8,8 @@
 
 #include <errno.h>
 
-#include "base/hash.h"
 #include "base/metrics.h"
+#include "base/random.h"
 #include "dns/dns.h"
 
 /* When all have refused the packet: a resolver that restarts is back by then. */
@@ -109,7 +109,7 @@ static size_t prepare(struct exchange *exchange, struct exchange_attempt *attemp
 					      .with_edns = !exchange->without_edns,
 					      .with_case = with_case,
 					      .sent_ms = now_ms };
-	hash_random(&attempt->id, sizeof(attempt->id));
+	random_draw(exchange->doors->random, &attempt->id, sizeof(attempt->id));
 	/* AD asks whether the upstream has validated (RFC 6840 §5.7); each client is told by what
 	 * it asked itself. */
 	return reply_encode_query(attempt->id, (question->flags & DNS_FLAG_CD) | DNS_FLAG_AD,
@@ -141,7 +141,7 @@ enum reply_verdict exchange_ask_match(const struct exchange_attempt *attempt, co
 bool exchange_ask_is_own_failure(int error)
 {
 	return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM ||
-	       error == -EAGAIN || error == -EADDRINUSE;
+	       error == -EAGAIN || error == -EADDRINUSE || error == -ENOSPC;
 }
 
 static int open_udp(struct exchange *exchange, struct udp_attempt *udp, int upstream,
@@ -151,7 +151,7 @@ static int open_udp(struct exchange *exchange, struct udp_attempt *udp, int upst
 	size_t length = prepare(exchange, &udp->attempt, upstream,
 				is_case_sent(exchange, upstream, now_ms), now_ms, query);
 	int result =
-		exchange_udp_open(&udp->udp, exchange->doors->loop, &exchange->events->udp,
+		exchange_udp_open(&udp->udp, exchange->doors->udp, &exchange->events->udp,
 				  &exchange_ask_upstream(exchange, upstream)->addr, query, length);
 
 	if (result)
@@ -161,7 +161,6 @@ static int open_udp(struct exchange *exchange, struct udp_attempt *udp, int upst
 				    exchange->question->name_length);
 	count(exchange, METRIC_UPSTREAM_QUERIES_UDP);
 	udp->attempt.state = ATTEMPT_OPEN;
-	exchange->open_handles++;
 	return 0;
 }
 
@@ -202,8 +201,8 @@ static int open_tcp(struct exchange *exchange, struct tcp_attempt *tcp, int upst
 {
 	uint8_t query[REPLY_QUERY_MAX];
 	size_t length = prepare(exchange, &tcp->attempt, upstream, false, now_ms, query);
-	int result = exchange_tcp_open(&tcp->tcp, exchange->pool, &exchange->events->tcp, upstream,
-				       query, length);
+	int result = exchange_tcp_open(&tcp->tcp, exchange->tcp_pool, &exchange->events->tcp,
+				       upstream, query, length);
 
 	if (result)
 		return result;
@@ -328,7 +327,7 @@ static void mix_case(struct exchange *exchange)
 	const struct question *question = exchange->question;
 	uint8_t coins[DNS_NAME_MAX / 8 + 1];
 
-	hash_random(coins, (size_t)question->name_length / 8 + 1);
+	random_draw(exchange->doors->random, coins, (size_t)question->name_length / 8 + 1);
 	for (unsigned i = 0; i < question->name_length; i++) {
 		uint8_t byte = question->folded[i];
 

@@ -1,29 +1,64 @@
+/*
+ * The set is an epoll of its own, and the loop's epoll watches that one descriptor: to watch a
+ * socket that lives for one reply takes libuv six system calls, here it takes one, for a descriptor
+ * that is closed leaves the set by itself (epoll(7): as long as nobody has duplicated it). The set
+ * is level-triggered all the way: what one wake leaves unread wakes again.
+ *
+ * The queries of one turn of the loop leave together at its end: the cached answers of the same
+ * batch do not wait for their sockets, and an upstream on this host is woken once, not by each.
+ */
 #include "forward/exchange_udp.h"
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/hash.h"
+#include "base/random.h"
+#include "dns/reply.h"
 
 #define PORT_FIRST 1024
 #define PORT_COUNT (65536 - PORT_FIRST)
 #define BIND_TRIES 8	  /* then the kernel chooses: most ports must be taken */
 #define PACKET_MAX 4096	  /* we ask for 1,232 at most; some send a little more */
-#define PACKETS_A_WAKE 16 /* a flood on one socket must not hold up the loop */
+#define PACKETS_A_WAKE 16 /* a flood on one socket must not hold up the others */
+#define READY_MAX 64	  /* sockets per system call */
+#define UNSENT_MAX 64	  /* queries put off; the next one is sent at once */
+#define ROUNDS_MAX 16	  /* such calls before the loop gets its turn */
+
+struct exchange_udp_pool {
+	uv_poll_t poll;
+	uv_idle_t idle; /* active while something is unsent: then the loop does not wait */
+	unsigned open_handles;
+	int fd;
+	struct random *random;
+	/* What the last call found. A question that is closed is taken out of both lists. */
+	unsigned ready_count;
+	struct epoll_event ready[READY_MAX];
+	unsigned unsent_count;
+	struct unsent {
+		struct exchange_udp *udp;
+		size_t length;
+		uint8_t query[REPLY_QUERY_MAX];
+	} unsent[UNSENT_MAX];
+	void (*closed)(void *arg);
+	void *closed_arg;
+};
 
 /* RFC 5452 §9.2, RFC 6056 §3.3.1: the full range, from the kernel's randomness. */
-static int bind_random_port(int fd, const struct addr *upstream)
+static int bind_random_port(int fd, const struct addr *upstream, struct random *random)
 {
 	struct addr local = { .family = upstream->family };
 	union addr_socket where;
 	socklen_t length;
-	uint32_t random;
+	uint32_t drawn;
 
 	for (unsigned i = 0; i < BIND_TRIES; i++) {
-		hash_random(&random, sizeof(random));
-		local.port = (uint16_t)(PORT_FIRST + random % PORT_COUNT);
+		random_draw(random, &drawn, sizeof(drawn));
+		local.port = (uint16_t)(PORT_FIRST + drawn % PORT_COUNT);
 		length = addr_to_socket(&local, &where);
 		if (bind(fd, &where.sa, length) == 0)
 			return 0;
@@ -35,60 +70,64 @@ static int bind_random_port(int fd, const struct addr *upstream)
 	return bind(fd, &where.sa, length) ? -errno : 0;
 }
 
-static int connect_and_send(int fd, const struct addr *upstream, const uint8_t *query,
-			    size_t length)
+static int connect_to(int fd, const struct addr *upstream, struct random *random)
 {
 	union addr_socket where;
 	socklen_t where_length = addr_to_socket(upstream, &where);
-	int result = bind_random_port(fd, upstream);
+	int result = bind_random_port(fd, upstream, random);
 
 	if (result)
 		return result;
-	if (connect(fd, &where.sa, where_length))
-		return -errno;
-	if (send(fd, query, length, MSG_NOSIGNAL) < 0)
-		return -errno;
+	return connect(fd, &where.sa, where_length) ? -errno : 0;
+}
+
+static int send_now(int fd, const uint8_t *query, size_t length)
+{
+	return send(fd, query, length, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+/* Those that callbacks add meanwhile are sent as well. */
+static void on_idle(uv_idle_t *idle)
+{
+	struct exchange_udp_pool *pool = idle->data;
+
+	for (unsigned i = 0; i < pool->unsent_count; i++) {
+		struct unsent *unsent = &pool->unsent[i];
+		int result;
+
+		if (!unsent->udp)
+			continue;
+		result = send_now(unsent->udp->fd, unsent->query, unsent->length);
+		if (result)
+			unsent->udp->doors->on_error(unsent->udp, result);
+	}
+	pool->unsent_count = 0;
+	(void)uv_idle_stop(idle);
+}
+
+static int send_soon(struct exchange_udp *udp, const uint8_t *query, size_t length)
+{
+	struct exchange_udp_pool *pool = udp->pool;
+	struct unsent *unsent = &pool->unsent[pool->unsent_count];
+
+	if (pool->unsent_count == UNSENT_MAX || length > sizeof(unsent->query))
+		return send_now(udp->fd, query, length);
+	unsent->udp = udp;
+	unsent->length = length;
+	memcpy(unsent->query, query, length);
+	if (pool->unsent_count++ == 0)
+		(void)uv_idle_start(&pool->idle, on_idle); /* cannot fail */
 	return 0;
 }
 
-/* Hands over what has come. Whether the socket is still of use. */
-static bool read_packets(struct exchange_udp *udp)
+static int watch(struct exchange_udp *udp)
 {
-	uint8_t packet[PACKET_MAX];
+	struct epoll_event event = { .events = EPOLLIN, .data.ptr = udp };
 
-	for (unsigned i = 0; i < PACKETS_A_WAKE; i++) {
-		ssize_t length = recv(udp->fd, packet, sizeof(packet), MSG_TRUNC);
-
-		if (length < 0) {
-			int error = -errno;
-
-			if (error == -EINTR)
-				continue;
-			if (error == -EAGAIN)
-				return true;
-			udp->doors->on_error(udp, error);
-			return false;
-		}
-		udp->doors->on_packet(udp, packet,
-				      length > (ssize_t)sizeof(packet) ? 0 : (size_t)length);
-		if (uv_is_closing((uv_handle_t *)&udp->poll))
-			return false;
-	}
-	return true;
+	return epoll_ctl(udp->pool->fd, EPOLL_CTL_ADD, udp->fd, &event) ? -errno : 0;
 }
 
-static void on_readable(uv_poll_t *poll, int status, int events)
-{
-	struct exchange_udp *udp = poll->data;
-
-	(void)events;
-	/* libuv stops a handle whose socket has an error pending; reading says which, or that it
-	 * has passed. */
-	if (read_packets(udp) && status < 0)
-		uv_poll_start(&udp->poll, UV_READABLE, on_readable);
-}
-
-int exchange_udp_open(struct exchange_udp *udp, uv_loop_t *loop,
+int exchange_udp_open(struct exchange_udp *udp, struct exchange_udp_pool *pool,
 		      const struct exchange_udp_doors *doors, const struct addr *upstream,
 		      const uint8_t *query, size_t length)
 {
@@ -97,29 +136,110 @@ int exchange_udp_open(struct exchange_udp *udp, uv_loop_t *loop,
 
 	if (fd < 0)
 		return -errno;
-	result = connect_and_send(fd, upstream, query, length);
-	if (result == 0)
-		result = uv_poll_init_socket(loop, &udp->poll, fd);
-	if (result) {
-		close(fd);
-		return result;
-	}
-	udp->poll.data = udp;
 	udp->doors = doors;
+	udp->pool = pool;
 	udp->fd = fd;
-	uv_poll_start(&udp->poll, UV_READABLE, on_readable);
-	return 0;
-}
-
-static void on_poll_closed(uv_handle_t *handle)
-{
-	struct exchange_udp *udp = handle->data;
-
-	udp->doors->on_closed(udp);
+	result = connect_to(fd, upstream, pool->random);
+	if (result == 0)
+		result = watch(udp);
+	if (result == 0)
+		result = send_soon(udp, query, length);
+	if (result)
+		close(fd);
+	return result;
 }
 
 void exchange_udp_close(struct exchange_udp *udp)
 {
-	uv_close((uv_handle_t *)&udp->poll, on_poll_closed);
+	struct exchange_udp_pool *pool = udp->pool;
+
+	for (unsigned i = 0; i < pool->ready_count; i++) {
+		if (pool->ready[i].data.ptr == udp)
+			pool->ready[i].data.ptr = NULL;
+	}
+	for (unsigned i = 0; i < pool->unsent_count; i++) {
+		if (pool->unsent[i].udp == udp)
+			pool->unsent[i].udp = NULL;
+	}
 	close(udp->fd);
+}
+
+/* Hands over what has come to one of the ready, until it is closed. */
+static void read_packets(struct exchange_udp_pool *pool, unsigned index)
+{
+	uint8_t packet[PACKET_MAX];
+	struct exchange_udp *udp;
+
+	for (unsigned i = 0; i < PACKETS_A_WAKE && (udp = pool->ready[index].data.ptr); i++) {
+		ssize_t length = recv(udp->fd, packet, sizeof(packet), MSG_TRUNC);
+
+		if (length >= 0)
+			udp->doors->on_packet(udp, packet,
+					      length > PACKET_MAX ? 0 : (size_t)length);
+		else if (errno == EAGAIN)
+			return;
+		else if (errno != EINTR)
+			udp->doors->on_error(udp, -errno);
+	}
+}
+
+static void on_ready(uv_poll_t *poll, int status, int events)
+{
+	struct exchange_udp_pool *pool = poll->data;
+
+	(void)status; /* a set has no errors of its own */
+	(void)events;
+	for (unsigned round = 0; round < ROUNDS_MAX; round++) {
+		int count = epoll_wait(pool->fd, pool->ready, READY_MAX, 0);
+
+		pool->ready_count = count > 0 ? (unsigned)count : 0;
+		for (unsigned i = 0; i < pool->ready_count; i++)
+			read_packets(pool, i);
+		pool->ready_count = 0;
+		if (count < READY_MAX)
+			return;
+	}
+}
+
+struct exchange_udp_pool *exchange_udp_pool_open(uv_loop_t *loop, struct random *random)
+{
+	struct exchange_udp_pool *pool = calloc(1, sizeof(*pool));
+
+	if (!pool)
+		return NULL;
+	pool->random = random;
+	pool->fd = epoll_create1(EPOLL_CLOEXEC);
+	if (pool->fd < 0 || uv_poll_init(loop, &pool->poll, pool->fd)) {
+		if (pool->fd >= 0)
+			close(pool->fd);
+		free(pool);
+		return NULL;
+	}
+	(void)uv_idle_init(loop, &pool->idle);
+	pool->poll.data = pool->idle.data = pool;
+	pool->open_handles = 2;
+	/* Cannot fail on a handle that was just initialised. */
+	(void)uv_poll_start(&pool->poll, UV_READABLE, on_ready);
+	return pool;
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	struct exchange_udp_pool *pool = handle->data;
+	void (*closed)(void *) = pool->closed;
+	void *arg = pool->closed_arg;
+
+	if (--pool->open_handles > 0)
+		return;
+	close(pool->fd);
+	free(pool);
+	closed(arg);
+}
+
+void exchange_udp_pool_close(struct exchange_udp_pool *pool, void (*closed)(void *), void *arg)
+{
+	pool->closed = closed;
+	pool->closed_arg = arg;
+	uv_close((uv_handle_t *)&pool->poll, on_handle_closed);
+	uv_close((uv_handle_t *)&pool->idle, on_handle_closed);
 }

@@ -10,16 +10,14 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/random.h"
 #include "config/config.h"
 #include "dns/name.h"
 #include "forward/exchange.h"
 #include "forward/failures.h"
+#include "forward/turns.h"
 
-#define EXCHANGES_MAX 4096
-#define EXCHANGES_A_CLIENT 256
-#define QUEUED_MAX 8192 /* questions that wait for one of those */
-#define CLIENTS 1024	/* places; by chance a few share one */
-#define BUCKETS 1024	/* powers of two */
+#define BUCKETS 1024 /* a power of two */
 #define KEY_MAX (DNS_NAME_MAX + 5)
 
 /* The upstreams of one configuration and what was seen of them: lives until the last exchange that
@@ -30,20 +28,12 @@ struct era {
 	unsigned users;
 };
 
-/* Those of one address, so that nobody who asks for thousands of names keeps the others waiting. */
-struct client {
-	struct list queued; /* works that wait for one of theirs to end */
-	struct list by_turn;
-	unsigned running;
-};
-
 struct work { /* one exchange and who waits for it */
 	struct forward_stage *stage;
 	struct work *next; /* in its bucket, while it can be joined */
 	struct list by_stage;
-	struct list waiting;   /* struct query, by_cause */
-	struct client *client; /* of who asked first */
-	struct list by_client; /* queued */
+	struct list waiting; /* struct query, by_cause */
+	struct turn turn;    /* of who asked first */
 	struct era *era;
 	uint64_t hash, deadline_ms, began_ms;
 	bool is_joinable;
@@ -61,6 +51,8 @@ struct running { /* an exchange and whose it is */
 struct forward_stage {
 	struct forward_doors doors;
 	struct exchange_doors exchange_doors;
+	struct random random;
+	struct exchange_udp_pool *udp; /* NULL: closed */
 	struct hash_key secret;
 	struct config_zone *zones; /* ours: no upstream is believed about them */
 	size_t zone_count;
@@ -69,14 +61,11 @@ struct forward_stage {
 	struct work *bucket[BUCKETS];
 	struct list works;
 	unsigned work_count;
-	unsigned running_count; /* of works: those that have an exchange */
-	struct client client[CLIENTS];
-	struct list hungry; /* clients with works queued, by_turn */
+	struct turns turns;
 	char loop_text[UPSTREAM_TEXT_MAX + 48];
 	uint64_t last_reply_ms; /* from any upstream */
 	struct failures failures;
-	uv_idle_t anchor; /* never started: so that closing always goes through the loop */
-	bool is_closing, is_anchor_closed;
+	bool is_closing;
 	void (*closed)(void *arg);
 	void *closed_arg;
 };
@@ -87,7 +76,6 @@ static void on_exchange_closed(struct exchange *exchange);
 static bool is_ours(const void *arg, const uint8_t *name, size_t length);
 
 static void free_if_closed(struct forward_stage *stage);
-static void drop_queued(struct forward_stage *stage);
 
 static struct era *era_new(struct forward_stage *stage, struct upstream_list *list)
 {
@@ -190,9 +178,16 @@ struct forward_stage *forward_stage_open(const struct forward_doors *doors,
 
 	if (!stage)
 		return NULL;
+	stage->udp = exchange_udp_pool_open(doors->loop, &stage->random);
+	if (!stage->udp) {
+		free(stage);
+		return NULL;
+	}
 	stage->doors = *doors;
 	stage->exchange_doors = (struct exchange_doors){ .loop = doors->loop,
 							 .metrics = doors->metrics,
+							 .random = &stage->random,
+							 .udp = stage->udp,
 							 .on_done = on_exchange_done,
 							 .on_closed = on_exchange_closed,
 							 .is_ours = is_ours,
@@ -201,13 +196,7 @@ struct forward_stage *forward_stage_open(const struct forward_doors *doors,
 	list_init(&stage->works);
 	snprintf(stage->loop_text, sizeof(stage->loop_text), "%s",
 		 "upstream leads back to this resolver");
-	list_init(&stage->hungry);
-	for (unsigned i = 0; i < CLIENTS; i++) {
-		list_init(&stage->client[i].queued);
-		list_init(&stage->client[i].by_turn);
-	}
-	uv_idle_init(doors->loop, &stage->anchor);
-	stage->anchor.data = stage;
+	turns_init(&stage->turns);
 	forward_stage_configure(stage, config);
 	return stage;
 }
@@ -239,38 +228,59 @@ static bool is_ours(const void *arg, const uint8_t *name, size_t length)
 
 static void free_if_closed(struct forward_stage *stage)
 {
-	if (!stage->is_anchor_closed || stage->work_count > 0 || stage->pool_count > 0)
+	if (stage->udp || stage->work_count > 0 || stage->pool_count > 0)
 		return;
 	free(stage->zones);
 	stage->closed(stage->closed_arg);
 	free(stage);
 }
 
-static void on_anchor_closed(uv_handle_t *handle)
+static void on_udp_closed(void *arg)
 {
-	struct forward_stage *stage = handle->data;
+	struct forward_stage *stage = arg;
 
-	stage->is_anchor_closed = true;
+	stage->udp = NULL;
 	free_if_closed(stage);
+}
+
+/* Nobody waits for it any more; who did has a deadline of his own. */
+static void forsake(struct work *work)
+{
+	while (list_pop(&work->waiting))
+		;
+}
+
+static void drop_work(struct work *work)
+{
+	hide_work(work);
+	list_remove(&work->by_stage);
+	work->stage->work_count--;
+	free(work);
 }
 
 void forward_stage_close(struct forward_stage *stage, void (*closed)(void *), void *arg)
 {
+	struct turn *turn;
+
 	stage->is_closing = true;
 	stage->closed = closed;
 	stage->closed_arg = arg;
-	drop_queued(stage);
+	while ((turn = turns_pop(&stage->turns))) {
+		struct work *work = list_entry(turn, struct work, turn);
+
+		forsake(work);
+		drop_work(work);
+	}
 	list_for_each (node, &stage->works) {
 		struct work *work = list_entry(node, struct work, by_stage);
 
-		while (list_pop(&work->waiting))
-			;
+		forsake(work);
 		hide_work(work);
 		exchange_abort(work->exchange);
 	}
 	era_drop(stage, stage->era);
 	stage->era = NULL;
-	uv_close((uv_handle_t *)&stage->anchor, on_anchor_closed);
+	exchange_udp_pool_close(stage->udp, on_udp_closed, stage);
 }
 
 bool forward_stage_set_upstreams(struct forward_stage *stage, struct upstream_list *list)
@@ -367,18 +377,6 @@ static enum verdict refuse_work(struct forward_stage *stage, struct answer *out)
 	return VERDICT_FAILED;
 }
 
-static struct client *find_client(struct forward_stage *stage, const struct addr *peer)
-{
-	uint64_t hash = hash_bytes(&stage->secret, peer->bytes, sizeof(peer->bytes));
-
-	return &stage->client[hash % CLIENTS];
-}
-
-static bool has_room(const struct forward_stage *stage, const struct client *client)
-{
-	return stage->running_count < EXCHANGES_MAX && client->running < EXCHANGES_A_CLIENT;
-}
-
 /* False: out of memory. */
 static bool start_work(struct forward_stage *stage, struct work *work, uint64_t now_ms)
 {
@@ -391,84 +389,38 @@ static bool start_work(struct forward_stage *stage, struct work *work, uint64_t 
 	work->began_ms = now_ms;
 	work->era = stage->era;
 	work->era->users++;
-	work->client->running++;
-	stage->running_count++;
 	exchange_start(work->exchange, &stage->exchange_doors, &work->question, work->era->health,
 		       work->era->pool, work->deadline_ms, now_ms);
 	return true;
 }
 
-static void queue_work(struct forward_stage *stage, struct work *work)
+/* An exchange has ended: the next in line begins, if somebody still waits for it. */
+static void serve_next(struct forward_stage *stage, uint64_t now_ms)
 {
-	struct client *client = work->client;
+	struct turn *turn;
 
-	if (list_is_empty(&client->queued))
-		list_append(&stage->hungry, &client->by_turn);
-	list_append(&client->queued, &work->by_client);
-}
+	while ((turn = turns_next(&stage->turns))) {
+		struct work *work = list_entry(turn, struct work, turn);
 
-static void drop_work(struct work *work)
-{
-	hide_work(work);
-	list_remove(&work->by_stage);
-	work->stage->work_count--;
-	free(work);
-}
-
-static struct work *pop_queued(struct client *client)
-{
-	struct list *node = list_pop(&client->queued);
-
-	if (list_is_empty(&client->queued))
-		list_remove(&client->by_turn);
-	return node ? list_entry(node, struct work, by_client) : NULL;
-}
-
-/* Begins the client's next question that somebody still waits for. Whether one was begun. */
-static bool serve_client(struct forward_stage *stage, struct client *client, uint64_t now_ms)
-{
-	struct work *work;
-
-	while ((work = pop_queued(client))) {
 		if (!list_is_empty(&work->waiting) && now_ms < work->deadline_ms &&
 		    start_work(stage, work, now_ms))
-			return true;
-		/* Who waits for it has a deadline of his own. */
-		while (list_pop(&work->waiting))
-			;
+			return;
+		forsake(work);
+		turns_end(&stage->turns, turn);
 		drop_work(work);
 	}
+}
+
+/* Begins it, or puts it in line. False: at a ceiling, or out of memory. */
+static bool begin_work(struct forward_stage *stage, struct work *work, const struct addr *peer,
+		       uint64_t now_ms)
+{
+	if (!turns_begin(&stage->turns, &work->turn, peer))
+		return turns_wait(&stage->turns, &work->turn);
+	if (start_work(stage, work, now_ms))
+		return true;
+	turns_end(&stage->turns, &work->turn);
 	return false;
-}
-
-/* There is room: whoever has waited longest for his turn gets it. */
-static void serve_queue(struct forward_stage *stage, uint64_t now_ms)
-{
-	list_for_each_safe (node, &stage->hungry) {
-		struct client *client = list_entry(node, struct client, by_turn);
-
-		if (!has_room(stage, client) || !serve_client(stage, client, now_ms))
-			continue;
-		if (!list_is_empty(&client->queued)) {
-			list_remove(&client->by_turn);
-			list_append(&stage->hungry, &client->by_turn);
-		}
-		return;
-	}
-}
-
-/* The stage closes: what has not begun never will. */
-static void drop_queued(struct forward_stage *stage)
-{
-	for (unsigned i = 0; i < CLIENTS; i++) {
-		struct work *work;
-
-		while ((work = pop_queued(&stage->client[i]))) {
-			while (list_pop(&work->waiting))
-				;
-			drop_work(work);
-		}
-	}
 }
 
 enum verdict forward_stage_wait(struct forward_stage *stage, struct query *query, uint64_t now_ms,
@@ -482,8 +434,7 @@ enum verdict forward_stage_wait(struct forward_stage *stage, struct query *query
 		metrics_add(stage->doors.metrics, METRIC_UPSTREAM_COALESCED, 1);
 		return VERDICT_PENDING;
 	}
-	if (!stage->era || stage->is_closing ||
-	    stage->work_count - stage->running_count >= QUEUED_MAX)
+	if (!stage->era || stage->is_closing)
 		return refuse_work(stage, out);
 	work = calloc(1, sizeof(*work));
 	if (!work)
@@ -492,12 +443,8 @@ enum verdict forward_stage_wait(struct forward_stage *stage, struct query *query
 	work->hash = hash;
 	work->deadline_ms = query->deadline_ms;
 	work->question = query->question;
-	work->client = find_client(stage, &query->client.peer);
-	list_init(&work->by_client);
 	list_init(&work->waiting);
-	if (!has_room(stage, work->client)) {
-		queue_work(stage, work);
-	} else if (!start_work(stage, work, now_ms)) {
+	if (!begin_work(stage, work, &query->client.peer, now_ms)) {
 		free(work);
 		return refuse_work(stage, out);
 	}
@@ -564,31 +511,24 @@ static void on_exchange_done(struct exchange *exchange, struct reply *reply, uin
 	doors->on_end(doors->arg);
 }
 
-/* False: out of memory; who waits has a deadline of his own. */
-static bool begin_again(struct forward_stage *stage, struct work *work, uint64_t now_ms)
-{
-	work->begins_again = false;
-	if (start_work(stage, work, now_ms))
-		return true;
-	while (list_pop(&work->waiting))
-		;
-	return false;
-}
-
 static void on_exchange_closed(struct exchange *exchange)
 {
 	struct running *running = list_entry(exchange, struct running, exchange);
 	struct work *work = running->work;
 	struct forward_stage *stage = work->stage;
+	bool begins_again = work->begins_again && !stage->is_closing;
 
-	work->client->running--;
-	stage->running_count--;
 	era_drop(stage, work->era);
-	if (!work->begins_again || stage->is_closing || !begin_again(stage, work, clock_now_ms()))
+	work->begins_again = false;
+	/* The turn stays his. */
+	if (!begins_again || !start_work(stage, work, clock_now_ms())) {
+		forsake(work);
+		turns_end(&stage->turns, &work->turn);
 		drop_work(work);
+	}
 	free(running);
 	if (stage->is_closing)
 		free_if_closed(stage);
 	else
-		serve_queue(stage, clock_now_ms());
+		serve_next(stage, clock_now_ms());
 }

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "listen/udp_late.h"
 #include "listen/udp_message.h"
 #include "nomad/zone.h"
 #include "pipeline.h"
@@ -41,6 +42,7 @@ struct udp {
 	struct pipeline *pipeline;
 	struct metrics *metrics;
 	struct udp_batch *batch;
+	struct udp_late *late;
 	int fd;
 	int domain; /* of the socket: an AF_INET6 one may carry IPv4 */
 	bool is_wildcard;
@@ -132,40 +134,6 @@ static unsigned answer_one(struct udp *udp, unsigned i, unsigned k, uint64_t now
 	return 1;
 }
 
-static bool is_kernel_busy(int error)
-{
-	return error == EAGAIN || error == ENOBUFS || error == ENOMEM;
-}
-
-/*
- * A full send buffer is tried again once: waiting for it would hold up every other client longer
- * than their own retry takes. Any other error concerns one destination (no route, a firewall) and
- * costs only its reply.
- */
-static void send_batch(struct udp *udp, unsigned count)
-{
-	bool has_retried = false;
-	unsigned sent = 0;
-
-	while (sent < count) {
-		int rc = sendmmsg(udp->fd, udp->batch->out + sent, count - sent, MSG_DONTWAIT);
-
-		if (rc > 0) {
-			sent += (unsigned)rc;
-		} else if (rc < 0 && errno == EINTR) {
-			continue;
-		} else if (rc < 0 && is_kernel_busy(errno)) {
-			if (has_retried)
-				break;
-			has_retried = true;
-		} else {
-			metrics_add(udp->metrics, METRIC_RESPONSES_UNSENT, 1);
-			sent++;
-		}
-	}
-	metrics_add(udp->metrics, METRIC_RESPONSES_UNSENT, count - sent);
-}
-
 /* One batch from arrival to farewell. The datagrams read, or -errno. */
 static int serve_batch(struct udp *udp)
 {
@@ -182,7 +150,8 @@ static int serve_batch(struct udp *udp)
 		reply_count += answer_one(udp, i, reply_count, now_us);
 	zone_read_end();
 	if (reply_count) {
-		send_batch(udp, reply_count);
+		metrics_add(udp->metrics, METRIC_RESPONSES_UNSENT,
+			    udp_message_send(udp->fd, batch->out, reply_count));
 		/* One look at the clock for the whole batch. */
 		metrics_observe(udp->metrics, METRIC_REQUEST_DURATION, clock_now_us() - now_us,
 				reply_count);
@@ -240,6 +209,7 @@ int udp_open(const struct udp_setup *setup, struct udp **out)
 	udp->pipeline = setup->pipeline;
 	udp->metrics = setup->metrics;
 	udp->batch = setup->batch;
+	udp->late = setup->late;
 	udp->fd = setup->socket->fd;
 	udp->is_wildcard = setup->socket->is_wildcard;
 	udp->is_inherited = setup->socket->is_inherited;
@@ -266,25 +236,12 @@ failed:
 void udp_send(struct udp *udp, const struct query_client *client, const uint8_t *reply,
 	      size_t length)
 {
-	struct iovec bytes = { .iov_base = (void *)(uintptr_t)reply, .iov_len = length };
-	struct msghdr message = { .msg_iov = &bytes, .msg_iovlen = 1 };
-	union addr_socket name;
-	union udp_message_control control;
-	ssize_t sent = -1;
+	struct udp_late_from from = { .fd = udp->fd,
+				      .domain = udp->domain,
+				      .with_source = udp->is_wildcard };
 
-	if (length == 0) /* it ended without an answer */
-		return;
-	message.msg_name = &name;
-	message.msg_namelen = udp_message_write_peer(udp->domain, &client->peer, &name);
-	memset(&control, 0, sizeof(control));
-	write_source(udp, client, &message, &control);
-	for (unsigned tries = 0; sent < 0 && tries < 2; tries++) {
-		sent = sendmsg(udp->fd, &message, MSG_DONTWAIT);
-		if (sent < 0 && errno != EINTR && !is_kernel_busy(errno))
-			break;
-	}
-	if (sent < 0)
-		metrics_add(udp->metrics, METRIC_RESPONSES_UNSENT, 1);
+	if (length > 0) /* else it ended without an answer */
+		udp_late_put(udp->late, &from, client, reply, length);
 }
 
 /*
@@ -331,6 +288,7 @@ static void on_closed(uv_handle_t *handle)
 
 void udp_close(struct udp *udp, void (*closed)(void *), void *arg)
 {
+	udp_late_flush(udp->late);
 	udp->closed = closed;
 	udp->closed_arg = arg;
 	uv_close((uv_handle_t *)&udp->poll, on_closed);

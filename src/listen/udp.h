@@ -16,6 +16,7 @@ struct metrics;
 struct pipeline;
 struct query_client;
 struct udp;
+struct udp_late;
 
 /* The slots for one batch: 64 datagrams in, 64 replies out. One per worker, shared by its sockets.
  * NULL when out of memory. */
@@ -28,6 +29,7 @@ struct udp_setup { /* all but `socket` outlive the udp */
 	struct pipeline *pipeline;
 	struct metrics *metrics;
 	struct udp_batch *batch;
+	struct udp_late *late;
 	const struct sockets_one *socket;
 	uint32_t index; /* becomes query_client.socket */
 };
@@ -35,8 +37,8 @@ struct udp_setup { /* all but `socket` outlive the udp */
 /* Starts reading. 0: the descriptor is ours now; or -errno: it is still the caller's. */
 int udp_open(const struct udp_setup *setup, struct udp **out);
 
-/* Sends a late reply: from the address that was asked, to who asked. What the kernel does not take
- * is counted and gone. */
+/* Sends a late reply, when the loop is about to wait: from the address that was asked, to who
+ * asked. */
 void udp_send(struct udp *udp, const struct query_client *client, const uint8_t *reply,
 	      size_t length);
 

@@ -1,5 +1,6 @@
 #include "listen/udp_message.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -123,4 +124,33 @@ socklen_t udp_message_write_peer(int domain, const struct addr *peer, union addr
 	memcpy(out->in6.sin6_addr.s6_addr, mapped_prefix, sizeof(mapped_prefix));
 	memcpy(out->in6.sin6_addr.s6_addr + sizeof(mapped_prefix), peer->bytes, 4);
 	return sizeof(out->in6);
+}
+
+static bool is_kernel_busy(int error)
+{
+	return error == EAGAIN || error == ENOBUFS || error == ENOMEM;
+}
+
+unsigned udp_message_send(int fd, struct mmsghdr *messages, unsigned count)
+{
+	bool has_retried = false;
+	unsigned tried = 0, refused = 0;
+
+	while (tried < count) {
+		int rc = sendmmsg(fd, messages + tried, count - tried, MSG_DONTWAIT);
+
+		if (rc > 0) {
+			tried += (unsigned)rc;
+		} else if (rc < 0 && errno == EINTR) {
+			continue;
+		} else if (rc < 0 && is_kernel_busy(errno)) {
+			if (has_retried)
+				break;
+			has_retried = true;
+		} else {
+			refused++;
+			tried++;
+		}
+	}
+	return refused + count - tried;
 }

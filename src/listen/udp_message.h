@@ -1,6 +1,6 @@
 /*
  * Who sent a datagram and which address it was sent to, between the kernel's form and ours, for
- * sockets of both families and for those that carry both. Pure; on the hot path.
+ * sockets of both families and for those that carry both; and the sending of many. On the hot path.
  */
 #pragma once
 
@@ -37,3 +37,10 @@ void udp_message_write_source(int domain, const struct query_client *client, str
 
 /* The destination as a socket of `domain` takes it. */
 socklen_t udp_message_write_peer(int domain, const struct addr *peer, union addr_socket *out);
+
+/*
+ * Sends them all. A full send buffer is tried again once: waiting for it would hold up every other
+ * client longer than their own retry takes. Any other error concerns one destination (no route, a
+ * firewall) and costs only its reply. How many were not sent.
+ */
+unsigned udp_message_send(int fd, struct mmsghdr *messages, unsigned count);

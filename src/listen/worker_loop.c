@@ -13,6 +13,7 @@
 #include "listen/sockets.h"
 #include "listen/tcp.h"
 #include "listen/udp.h"
+#include "listen/udp_late.h"
 #include "nomad/zone.h"
 #include "pipeline.h"
 
@@ -82,6 +83,9 @@ static void close_sockets(struct worker *worker)
 	for (uint32_t i = 0; i < worker->udp_count; i++)
 		udp_close(worker->udp[i], ignore_closed, NULL);
 	worker->udp_count = 0;
+	if (worker->late)
+		udp_late_close(worker->late);
+	worker->late = NULL;
 	if (worker->tcp)
 		tcp_close(worker->tcp, ignore_closed, NULL);
 	worker->tcp = NULL;
@@ -218,6 +222,7 @@ static int open_udp(struct worker *worker, struct sockets_one *socket)
 		.pipeline = worker->pipeline,
 		.metrics = &worker->metrics,
 		.batch = worker->batch,
+		.late = worker->late,
 		.socket = socket,
 		.index = worker->udp_count,
 	};
@@ -304,7 +309,8 @@ int worker_loop_open(struct worker *worker)
 	tcp.pipeline = worker->pipeline;
 	tcp.limits = tcp_limits_of(worker);
 	worker->tcp = tcp_open(&tcp);
-	if (!worker->tcp)
+	worker->late = udp_late_open(&worker->loop, &worker->metrics);
+	if (!worker->tcp || !worker->late)
 		return -ENOMEM;
 	return open_sockets(worker, setup->sockets);
 }

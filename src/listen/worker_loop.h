@@ -38,6 +38,7 @@ struct worker {
 	uint32_t tcp_share; /* among how many workers tcp-max-clients is divided */
 	struct pipeline *pipeline;
 	struct udp_batch *batch;
+	struct udp_late *late;
 	struct udp **udp;
 	uint32_t udp_count;
 	struct tcp *tcp;

@@ -14,6 +14,7 @@
 
 #include "config/config.h"
 #include "listen/udp.h"
+#include "listen/udp_late.h"
 #include "unit/fake_pipeline.h"
 
 #define BATCH 64
@@ -25,6 +26,7 @@ struct room {
 	struct metrics metrics;
 	struct pipeline pipeline;
 	struct udp_batch *batch;
+	struct udp_late *late;
 	struct sockets sockets;
 	struct udp *udp;
 	bool is_closed;
@@ -54,6 +56,7 @@ static void open_udp(struct room *room)
 				   .pipeline = &room->pipeline,
 				   .metrics = &room->metrics,
 				   .batch = room->batch,
+				   .late = room->late,
 				   .socket = &room->sockets.one[0],
 				   .index = ASKED_SOCKET };
 
@@ -85,6 +88,8 @@ static struct room *room_new(void)
 	room->pipeline.doors.send_arg = room;
 	room->batch = udp_batch_new();
 	assert_non_null(room->batch);
+	room->late = udp_late_open(&room->loop, &room->metrics);
+	assert_non_null(room->late);
 	return room;
 }
 
@@ -100,6 +105,7 @@ static struct room *room_open(const char *ip)
 static void room_close(struct room *room)
 {
 	udp_close(room->udp, on_udp_closed, room);
+	udp_late_close(room->late);
 	assert_int_equal(uv_run(&room->loop, UV_RUN_DEFAULT), 0);
 	assert_true(room->is_closed);
 	assert_int_equal(uv_loop_close(&room->loop), 0);
@@ -335,6 +341,7 @@ static void a_late_reply_leaves_from_the_address_that_was_asked(void **state)
 	turn(room);
 	assert_int_equal(next_reply(client), -1);
 	fake_answer_all(&room->pipeline);
+	turn(room);
 	assert_int_equal(next_reply(client), 77);
 	(void)close(client);
 	room_close(room);
@@ -358,6 +365,7 @@ static void ipv6_is_served_at_once_and_late(void **state)
 	assert_int_equal(room->pipeline.last.peer.family, AF_INET6);
 	assert_true(addr_is_loopback(&room->pipeline.last.local));
 	fake_answer_all(&room->pipeline);
+	turn(room);
 	assert_int_equal(next_reply(client), 2);
 	(void)close(client);
 	room_close(room);
@@ -394,6 +402,7 @@ static void an_inherited_dual_stack_socket_serves_ipv4(void **state)
 	assert_int_equal(room->pipeline.last.peer.family, AF_INET);
 	assert_int_equal(room->pipeline.last.local.family, AF_INET);
 	fake_answer_all(&room->pipeline);
+	turn(room);
 	assert_int_equal(next_reply(client), 2);
 	(void)close(client);
 	room_close(room);
@@ -433,11 +442,75 @@ static void a_reply_the_kernel_refuses_is_counted_and_costs_no_other(void **stat
 	/* An address that is not ours: sendmsg refuses it. */
 	assert_int_equal(addr_parse_ip("192.0.2.1", &room->pipeline.waiting[0].client.local), 0);
 	fake_answer_all(&room->pipeline);
+	turn(room);
 	assert_int_equal(next_reply(client), -1);
 	assert_int_equal(count_of(room, METRIC_RESPONSES_UNSENT), 1);
 	ask(client, 2, FAKE_ECHO);
 	turn(room);
 	assert_int_equal(next_reply(client), 2);
+	(void)close(client);
+	room_close(room);
+}
+
+static void late_replies_leave_together_when_the_loop_turns(void **state)
+{
+	struct room *room = room_open("0.0.0.0");
+	int clients[8];
+
+	(void)state;
+	for (uint16_t i = 0; i < 8; i++) {
+		clients[i] = client_of(room, "127.0.0.2");
+		ask(clients[i], i, FAKE_WAIT);
+	}
+	turn(room);
+	/* One that the kernel refuses, in the middle. */
+	assert_int_equal(addr_parse_ip("192.0.2.1", &room->pipeline.waiting[1].client.local), 0);
+	fake_answer_all(&room->pipeline);
+	assert_int_equal(next_reply(clients[0]), -1);
+	assert_int_equal(uv_backend_timeout(&room->loop), 0);
+	turn(room);
+	for (uint16_t i = 0; i < 8; i++) {
+		assert_int_equal(next_reply(clients[i]), i == 1 ? -1 : i);
+		(void)close(clients[i]);
+	}
+	assert_int_equal(count_of(room, METRIC_RESPONSES_UNSENT), 1);
+	assert_int_equal(uv_backend_timeout(&room->loop), -1); /* it waits again */
+	room_close(room);
+}
+
+static void late_replies_leave_before_their_socket_does(void **state)
+{
+	struct room *room = room_open("127.0.0.1");
+	int client = client_of(room, "127.0.0.1");
+
+	(void)state;
+	ask(client, 5, FAKE_WAIT);
+	turn(room);
+	fake_answer_all(&room->pipeline);
+	room_close(room);
+	assert_int_equal(next_reply(client), 5);
+	(void)close(client);
+}
+
+static void more_late_replies_than_there_are_slots_all_leave(void **state)
+{
+	struct room *room = room_open("127.0.0.1");
+	int client = client_of(room, "127.0.0.1");
+	uint8_t message[FAKE_MESSAGE_BYTES];
+	struct query_client asker;
+
+	(void)state;
+	ask(client, 0, FAKE_SILENT);
+	turn(room);
+	asker = room->pipeline.last;
+	for (uint16_t id = 0; id < 3 * BATCH / 2; id++) {
+		fake_message(message, id, FAKE_ECHO);
+		message[2] |= 0x80;
+		udp_send(room->udp, &asker, message, sizeof(message));
+	}
+	turn(room);
+	for (uint16_t id = 0; id < 3 * BATCH / 2; id++)
+		assert_int_equal(next_reply(client), id);
 	(void)close(client);
 	room_close(room);
 }
@@ -458,6 +531,7 @@ static void check_mute(const char *ip)
 	assert_int_equal(errno, ECONNREFUSED);
 	assert_int_equal(room->pipeline.asked_count, 2);
 	fake_answer_all(&room->pipeline);
+	turn(room);
 	assert_int_equal(next_reply(client), 1);
 	(void)close(client);
 	room_close(room);
@@ -525,6 +599,9 @@ int main(void)
 		cmocka_unit_test(an_inherited_dual_stack_socket_serves_ipv4),
 		cmocka_unit_test(what_the_kernel_drops_is_counted),
 		cmocka_unit_test(a_reply_the_kernel_refuses_is_counted_and_costs_no_other),
+		cmocka_unit_test(late_replies_leave_together_when_the_loop_turns),
+		cmocka_unit_test(late_replies_leave_before_their_socket_does),
+		cmocka_unit_test(more_late_replies_than_there_are_slots_all_leave),
 		cmocka_unit_test(a_muted_socket_refuses_the_new_and_answers_the_old),
 		cmocka_unit_test(a_muted_inherited_socket_keeps_its_queue_for_the_next_process),
 	};
