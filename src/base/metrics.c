@@ -73,6 +73,7 @@ static const struct metric_row METRIC_ROWS[] = {
 	{ METRIC_TCP_CLOSED_IDLE, ROW_COUNTER, "tcp_closed_total", "reason=\"idle\"",
 	  "TCP connections we closed." },
 	{ METRIC_TCP_CLOSED_SLOW, ROW_COUNTER, "tcp_closed_total", "reason=\"slow\"", NULL },
+	{ METRIC_TCP_CLOSED_CROWDED, ROW_COUNTER, "tcp_closed_total", "reason=\"crowded\"", NULL },
 	{ METRIC_UPSTREAM_QUERIES_UDP, ROW_COUNTER, "forward_requests_total", "proto=\"udp\"",
 	  "Queries sent to upstream resolvers." },
 	{ METRIC_UPSTREAM_QUERIES_TCP, ROW_COUNTER, "forward_requests_total", "proto=\"tcp\"",

@@ -42,7 +42,8 @@ enum metric {
 	METRIC_TCP_ACCEPTED,
 	METRIC_TCP_REFUSED, /* over tcp-max-clients */
 	METRIC_TCP_CLOSED_IDLE,
-	METRIC_TCP_CLOSED_SLOW, /* did not read its answers */
+	METRIC_TCP_CLOSED_SLOW,	   /* did not read its answers */
+	METRIC_TCP_CLOSED_CROWDED, /* waited, and its address had most */
 	METRIC_UPSTREAM_QUERIES_UDP,
 	METRIC_UPSTREAM_QUERIES_TCP,
 	METRIC_UPSTREAM_TIMEOUTS,

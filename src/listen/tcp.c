@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "listen/tcp_connection.h"
+#include "listen/tcp_crowd.h"
 
 #define ACCEPTS_MAX 64	    /* per turn of the loop */
 #define ACCEPT_PAUSE_MS 100 /* without descriptors or memory for another client */
@@ -42,6 +43,7 @@ struct slot {
 struct tcp {
 	struct tcp_common common;
 	struct list listeners;
+	struct tcp_crowd crowd;
 	struct slot *slots; /* grows to the most clients there ever were at once */
 	uint32_t slot_count, first_free, client_count;
 	uv_timer_t pause_timer, sweep_timer;
@@ -90,6 +92,7 @@ static void on_left(struct tcp_common *common, struct tcp_connection *connection
 	uint32_t index = (uint32_t)connection->client.connection;
 	struct slot *slot = &tcp->slots[index];
 
+	tcp_crowd_leave(&tcp->crowd, &connection->client.peer);
 	slot->connection = NULL;
 	slot->next_free = tcp->first_free;
 	tcp->first_free = index;
@@ -146,18 +149,30 @@ static void on_sweep(uv_timer_t *timer)
 	plan_sweep(tcp);
 }
 
-/* Makes room for a new client at the cost of the one that has done nothing for longest. */
-static bool close_longest_idle(struct tcp *tcp)
+/*
+ * Makes room for a new client at the cost of the one that has done nothing for longest. When all of
+ * them wait for an answer, of the address that has most of them the one that has waited longest:
+ * its question will hardly be answered any more, and others must not pay for it.
+ */
+static void make_room(struct tcp *tcp)
 {
+	uint32_t largest = tcp_crowd_largest(&tcp->crowd);
+	struct tcp_connection *crowded = NULL;
+
 	list_for_each (node, &tcp->common.by_activity) {
 		struct tcp_connection *one = list_entry(node, struct tcp_connection, by_activity);
 
 		if (one->pending_count == 0) {
 			close_as_idle(one);
-			return true;
+			return;
 		}
+		if (!crowded && tcp_crowd_count(&tcp->crowd, &one->client.peer) == largest)
+			crowded = one;
 	}
-	return false;
+	if (!crowded)
+		return;
+	metrics_add(tcp->common.metrics, METRIC_TCP_CLOSED_CROWDED, 1);
+	tcp_connection_close(crowded);
 }
 
 /* ---- accepting ---- */
@@ -191,10 +206,8 @@ static void welcome(struct listener *listener, int fd, const union addr_socket *
 		(void)close(fd); /* gone already */
 		return;
 	}
-	if (tcp->client_count >= tcp->common.limits.clients_max && !close_longest_idle(tcp)) {
-		refuse(tcp, fd);
-		return;
-	}
+	if (tcp->client_count >= tcp->common.limits.clients_max)
+		make_room(tcp);
 	if (tcp->client_count >= tcp->common.limits.clients_max ||
 	    (tcp->first_free == NO_SLOT && !grow_slots(tcp))) {
 		refuse(tcp, fd);
@@ -209,6 +222,7 @@ static void welcome(struct listener *listener, int fd, const union addr_socket *
 	}
 	tcp->first_free = tcp->slots[index].next_free;
 	tcp->client_count++;
+	tcp_crowd_enter(&tcp->crowd, &client.peer);
 	metrics_add(tcp->common.metrics, METRIC_TCP_ACCEPTED, 1);
 	metrics_set(tcp->common.metrics, METRIC_TCP_CLIENTS, tcp->client_count);
 	if (!uv_is_active((uv_handle_t *)&tcp->sweep_timer))
@@ -328,6 +342,7 @@ struct tcp *tcp_open(const struct tcp_setup *setup)
 	list_init(&tcp->common.by_activity);
 	list_init(&tcp->common.to_resume);
 	list_init(&tcp->listeners);
+	tcp_crowd_init(&tcp->crowd);
 	tcp->first_free = NO_SLOT;
 	tcp->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	open_timer(tcp, &tcp->pause_timer);

@@ -122,6 +122,19 @@ static inline void connect_to(const struct room *room, int fd, const char *ip)
 }
 
 /* A client that is accepted when this returns. */
+/* A client at another address of the loopback network. */
+static inline int client_from(struct room *room, const char *ip)
+{
+	struct sockaddr_in from = { .sin_family = AF_INET };
+	int fd = new_socket();
+
+	assert_int_equal(inet_pton(AF_INET, ip, &from.sin_addr), 1);
+	assert_int_equal(bind(fd, (struct sockaddr *)&from, sizeof(from)), 0);
+	connect_to(room, fd, "127.0.0.1");
+	turn(room);
+	return fd;
+}
+
 static inline int client_of(struct room *room)
 {
 	int fd = new_socket();

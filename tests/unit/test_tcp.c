@@ -121,21 +121,50 @@ static void a_full_house_lets_the_longest_idle_go(void **state)
 	room_close(room);
 }
 
-static void a_house_full_of_waiting_clients_refuses_the_newest(void **state)
+static void a_full_house_of_waiting_clients_lets_the_one_that_waited_longest_go(void **state)
 {
-	struct room *room = room_open(1, LONG_MS, LONG_MS);
-	int first = client_of(room), second;
+	struct room *room = room_open(2, LONG_MS, LONG_MS);
+	int first = client_of(room), second = client_of(room), third;
 
 	(void)state;
 	ask(first, 1, FAKE_WAIT);
+	ask(second, 2, FAKE_WAIT);
 	turn(room);
-	second = client_of(room);
-	assert_int_equal(next_reply(room, second), -1);
-	assert_int_equal(count_of(room, METRIC_TCP_REFUSED), 1);
+	third = client_of(room);
+	ask(third, 3, FAKE_ECHO);
+	assert_int_equal(next_reply(room, third), 3);
+	assert_int_equal(next_reply(room, first), -1);
+	assert_int_equal(count_of(room, METRIC_TCP_CLOSED_CROWDED), 1);
+	assert_int_equal(count_of(room, METRIC_TCP_REFUSED), 0);
 	fake_answer_all(&room->pipeline);
-	assert_int_equal(next_reply(room, first), 1);
+	assert_int_equal(next_reply(room, second), 2);
 	(void)close(first);
 	(void)close(second);
+	(void)close(third);
+	room_close(room);
+}
+
+static void who_has_most_waiting_makes_room_and_nobody_else(void **state)
+{
+	struct room *room = room_open(3, LONG_MS, LONG_MS);
+	int lone = client_of(room); /* the oldest */
+	int crowd[2] = { client_from(room, "127.0.0.2"), client_from(room, "127.0.0.2") };
+	int newest;
+
+	(void)state;
+	ask(lone, 1, FAKE_WAIT);
+	ask(crowd[0], 2, FAKE_WAIT);
+	ask(crowd[1], 3, FAKE_WAIT);
+	turn(room);
+	newest = client_from(room, "127.0.0.3");
+	assert_int_equal(next_reply(room, crowd[0]), -1);
+	fake_answer_all(&room->pipeline);
+	assert_int_equal(next_reply(room, lone), 1);
+	assert_int_equal(next_reply(room, crowd[1]), 3);
+	(void)close(lone);
+	(void)close(crowd[0]);
+	(void)close(crowd[1]);
+	(void)close(newest);
 	room_close(room);
 }
 
@@ -246,7 +275,9 @@ int main(void)
 		cmocka_unit_test(an_idle_connection_is_closed),
 		cmocka_unit_test(new_limits_hold_for_connections_that_are_there),
 		cmocka_unit_test(a_full_house_lets_the_longest_idle_go),
-		cmocka_unit_test(a_house_full_of_waiting_clients_refuses_the_newest),
+		cmocka_unit_test(
+			a_full_house_of_waiting_clients_lets_the_one_that_waited_longest_go),
+		cmocka_unit_test(who_has_most_waiting_makes_room_and_nobody_else),
 		cmocka_unit_test(many_clients_come_and_go),
 		cmocka_unit_test(without_descriptors_accepting_pauses_and_goes_on),
 		cmocka_unit_test(a_muted_house_takes_nothing_new_and_answers_the_old),
