@@ -14,10 +14,6 @@
 #include "nomad/json.h"
 #include "nomad/mirror_parts.h"
 
-#define WINDOW_MS 60000
-#define BUSY_CHANGES 120 /* in a window: two a second */
-#define CALM_WAKES 30	 /* in a window; of one change a second, half are told */
-#define CALM_WINDOWS 5
 #define REKEY_MS 10000
 #define OPEN_MS_MAX 5000
 #define SILENT_MS 45000
@@ -190,9 +186,10 @@ static void enter(struct mirror *mirror, uint64_t now_ms)
 
 	log_info("nomad", "Nomad tells of more than two changes a second: from now on only the "
 			  "names in use are listened for");
+	/* Who may have no stream has none with keys either: the alarm is slowed down, no more. */
+	large->has_stream = mirror->sync.phase != SYNC_REFUSED && !mirror->scope.by_list;
 	mirror_sync_stop(mirror);
 	mirror->is_large = true;
-	large->calm_windows = 0;
 	large->key_count = 0;
 	large->rekey_ms = now_ms;
 	large->index = mirror->alarm.index;
@@ -211,47 +208,40 @@ void mirror_large_stop(struct mirror *mirror)
 {
 	drop_stream(mirror);
 	mirror->is_large = false;
-	mirror->large.changes = 0;
-	mirror->large.window_ms = clock_now_ms();
-}
-
-static void end_window(struct mirror *mirror, uint64_t now_ms)
-{
-	struct large *large = &mirror->large;
-
-	if (!mirror->is_large && mirror->sync.phase == SYNC_LIVE && large->changes > BUSY_CHANGES &&
-	    can_be_large(mirror))
-		enter(mirror, now_ms);
-	else if (mirror->is_large)
-		large->calm_windows = large->changes < CALM_WAKES ? large->calm_windows + 1 : 0;
-	large->changes = 0;
-	large->window_ms = now_ms;
-	if (mirror->is_large && (large->calm_windows >= CALM_WINDOWS || !can_be_large(mirror)))
-		leave(mirror);
+	pace_init(&mirror->large.pace, clock_now_ms());
 }
 
 /* Something changed. */
 void mirror_large_count(struct mirror *mirror)
 {
-	mirror->large.changes++;
+	pace_count(&mirror->large.pace, clock_now_ms());
+}
+
+static void rekey(struct mirror *mirror, uint64_t now_ms)
+{
+	struct large *large = &mirror->large;
+	bool is_other = choose_names(mirror);
+
+	large->rekey_ms = now_ms + REKEY_MS;
+	if (large->has_stream && large->key_count > 0 && (is_other || !large->id) &&
+	    !mirror->health.is_holding)
+		open_stream(mirror);
 }
 
 uint64_t mirror_large_tick(struct mirror *mirror, uint64_t now_ms)
 {
 	struct large *large = &mirror->large;
+	enum pace_word word = pace_look(&large->pace, mirror->is_large, now_ms);
 
-	if (now_ms >= large->window_ms + WINDOW_MS)
-		end_window(mirror, now_ms);
-	if (!mirror->is_large) /* only frames count, and each of them looks at the clock */
-		return large->changes ? large->window_ms + WINDOW_MS : UINT64_MAX;
+	if (word == PACE_BUSY && can_be_large(mirror))
+		enter(mirror, now_ms);
+	if (mirror->is_large && (word == PACE_CALM || mirror->alarm.state == ALARM_REFUSED))
+		leave(mirror);
+	if (!mirror->is_large)
+		return pace_next_ms(&large->pace, false);
 	if (large->id && now_ms >= large->heard_ms + (large->is_open ? SILENT_MS : OPEN_MS_MAX))
 		drop_stream(mirror);
-	if (now_ms >= large->rekey_ms) {
-		bool is_other = choose_names(mirror);
-
-		large->rekey_ms = now_ms + REKEY_MS;
-		if (large->key_count > 0 && (is_other || !large->id) && !mirror->health.is_holding)
-			open_stream(mirror);
-	}
+	if (now_ms >= large->rekey_ms)
+		rekey(mirror, now_ms);
 	return large->rekey_ms;
 }

@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "nomad/mirror_pace.h"
 #include "nomad/need.h"
 #include "nomad/zone.h"
 
@@ -137,8 +138,8 @@ struct large_key {
 };
 
 struct large {
-	uint64_t window_ms;
-	unsigned changes, calm_windows; /* of this window; windows in a row */
+	struct pace pace;
+	bool has_stream; /* as far as is known it may have one */
 	uint64_t id, heard_ms, rekey_ms;
 	uint64_t index; /* at the last wake */
 	bool is_open;

@@ -25,7 +25,7 @@ struct map;
 
 #define MIRROR_KEY_MAX (2 * DNS_LABEL_MAX + 2)
 #define MIRROR_PROBE_NAME "nomad-dns-probe" /* nobody has it: Nomad answers [] and its index */
-#define MIRROR_LARGE_PACE_MS 1000
+#define MIRROR_LARGE_PACE_MS 900	    /* what is told then is answered within a second */
 
 enum call_result { /* from good to bad */
 		   CALL_GOOD,

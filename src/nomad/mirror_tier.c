@@ -295,7 +295,8 @@ bool mirror_live_open(struct mirror *mirror, const struct config *config)
 	mirror->watch.names = map_new();
 	take_config(mirror, config);
 	mirror->sync.must_list = true;
-	mirror->tier_ms = mirror->large.window_ms = clock_now_ms();
+	mirror->tier_ms = clock_now_ms();
+	pace_init(&mirror->large.pace, mirror->tier_ms);
 	return mirror->settle.by_key && mirror->watch.names;
 }
 

@@ -12,8 +12,7 @@ from scene import CONVERGE_S, REPORT, SLACK_S, await_tier, instance, services
 
 UUID = "11111111-2222-3333-4444-555555555555"
 OTHER_UUID = "99999999-2222-3333-4444-555555555555"
-IDLE_S = float(os.environ.get("NOMAD_DNS_IDLE", "32"))
-IS_LONG = bool(os.environ.get("NOMAD_DNS_LONG"))
+IDLE_S = float(os.environ.get("NOMAD_DNS_IDLE", "0"))
 TIERS = ["stream", "watch", "lookup"]
 
 
@@ -537,8 +536,9 @@ def test_a_preloaded_name_needs_no_request(begin):
 
 # ---- what it costs ----
 
+@pytest.mark.skipif(not IDLE_S, reason="test_mirror_time.py does it with a faster clock; NOMAD_DNS_IDLE=600 takes ten minutes")
 def test_idle_costs_two_requests_a_minute(begin, open_nomad):
-    """Both tiers side by side, after the start's own requests; NOMAD_DNS_IDLE=600 measures the ten minutes."""
+    """Both tiers side by side, after the start's own requests."""
     fakes = {tier: open_nomad() for tier in ("stream", "watch")}
     for tier, nomad in fakes.items():
         daemon, _, _, truth = begin(f"--mirror={tier}", nomad=nomad, tier=tier)
@@ -549,6 +549,7 @@ def test_idle_costs_two_requests_a_minute(begin, open_nomad):
     time.sleep(IDLE_S)
     for tier, nomad in fakes.items():
         asked = [(entry["path"], entry["query"]) for entry in nomad.requests()]
+        print(f"{tier}: {len(asked)} requests in {IDLE_S:.0f} s")
         assert len(asked) <= max(1, 2 * IDLE_S / 60), (tier, asked)
 
 
@@ -563,21 +564,3 @@ def test_an_event_costs_no_request(begin):
         truth.converge(daemon.port, CONVERGE_S, SLACK_S)
     kinds = nomad.traffic()
     assert kinds.get("get", {"requests": 0})["requests"] <= 4 and "list" not in kinds, kinds
-
-
-@pytest.mark.skipif(not IS_LONG, reason="takes two minutes; NOMAD_DNS_LONG=1")
-def test_a_busy_cluster_is_listened_to_only_where_it_is_asked_about(begin, open_nomad):
-    nomad = open_nomad(count=100)
-    daemon, client, _, truth = begin("--ttl=1s", nomad=nomad, tier="stream")
-    ends = time.monotonic() + 100
-    number = 0
-    while time.monotonic() < ends:
-        number += 1
-        nomad.register(instance(f"svc{number % 100}", f"10.94.{number // 250}.{number % 250 + 1}",
-                                Namespace=("default", "prod")[number % 2]))
-        client.ask("svc0.default.nomad")
-        time.sleep(0.2)
-    wide = [entry for entry in nomad.requests("/v1/event/stream")][-1]
-    assert ["topic", "Service"] not in wide["query"] and ["topic", "Service:svc0"] in wide["query"], wide["query"]
-    truth.note()
-    truth.converge(daemon.port, CONVERGE_S, SLACK_S)

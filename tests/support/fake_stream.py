@@ -132,7 +132,7 @@ class Subscriber:
             self.broker.subscribers.discard(self)
 
     async def serve(self):
-        beats_at = time.monotonic() + self.nomad.heartbeat_s
+        beats_at = time.monotonic() + self.nomad.heartbeat_s / self.nomad.hurry
         while not self.exchange.is_gone():
             now = time.monotonic()
             if self.exchange.listener.number in self.nomad.frozen or self.is_silent:
@@ -147,7 +147,7 @@ class Subscriber:
                 await self.flush()
                 if now >= beats_at:
                     await self.write(b"{}\n")
-                    beats_at += self.nomad.heartbeat_s
+                    beats_at += self.nomad.heartbeat_s / self.nomad.hurry
                 await self.sleep(min(0.5, max(0.0, beats_at - time.monotonic())))
             if self.closes_at is not None and time.monotonic() >= self.closes_at:
                 return

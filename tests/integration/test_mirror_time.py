@@ -1,0 +1,157 @@
+"""What the mirror does over minutes, with a clock that runs faster for the daemon: idleness, silence, busy clusters."""
+
+import time
+
+import pytest
+from background import Load, Truth
+from fake_nomad import FakeNomad
+from fast_clock import FastClock
+from harness import PATIENCE_S, Client, eventually, records
+from scene import CONVERGE_S, SLACK_S, await_tier, instance, services
+
+IDLE_S = 600
+IDLE_REQUESTS = 20  # two a minute
+
+
+@pytest.fixture
+def clock(tmp_path):
+    return FastClock(str(tmp_path))
+
+
+@pytest.fixture
+def begin(start, upstream, clock):
+    """begin(tier, *options) → (daemon, its fake), in that tier, everything loaded."""
+    fakes = []
+
+    def run(tier, *options, count=12):
+        nomad = FakeNomad(catalogue={"Services": services(count)}).start()
+        fakes.append(nomad)
+        daemon = start(*options, nomad=nomad.address, forward=upstream.address, env=clock.env)
+        await_tier(daemon, tier, timeout=2 * PATIENCE_S)
+        Truth(nomad).converge(daemon.port, CONVERGE_S, SLACK_S)
+        return daemon, nomad
+
+    yield run
+    for nomad in fakes:
+        nomad.stop()
+
+
+def pass_time(clock, seconds):
+    """Of the daemon's."""
+    time.sleep(seconds / clock.factor)
+
+
+def said(daemon, words):
+    return sum(words in line for line in daemon.output().splitlines())
+
+
+def assert_said(daemon, words, count=1):
+    assert said(daemon, words) == count, daemon.output()[-3000:]
+
+
+def test_ten_idle_minutes_cost_two_requests_a_minute(begin, clock):
+    """In both tiers with an alarm, side by side, after the start's own requests."""
+    made = {tier: begin(tier, f"--mirror={tier}") for tier in ("stream", "watch")}
+    fakes = [nomad for _, nomad in made.values()]
+    time.sleep(3)
+    clock.set(40, *fakes)
+    time.sleep(1.5)  # what is held now was to last a minute of ours
+    for nomad in fakes:
+        nomad.drop_connections()
+    time.sleep(1)
+    for nomad in fakes:
+        nomad.clear_log()
+    pass_time(clock, IDLE_S)
+    clock.set(1, *fakes)
+    for tier, (daemon, nomad) in made.items():
+        asked = [(entry["path"], entry["query"]) for entry in nomad.requests()]
+        print(f"{tier}: {len(asked)} requests in ten minutes")
+        assert IDLE_REQUESTS / 4 <= len(asked) <= IDLE_REQUESTS, (tier, asked)
+        await_tier(daemon, tier)
+
+
+def test_a_stream_without_a_heartbeat_for_45_seconds_is_opened_again(begin, clock):
+    daemon, nomad = begin("stream")
+    nomad.clear_log()
+    clock.set(15, nomad)
+    nomad.cut_streams()
+    eventually(lambda: assert_streams(nomad, 1))
+    pass_time(clock, 150)  # heartbeats are enough
+    assert_streams(nomad, 1)
+    nomad.silence_streams()
+    pass_time(clock, 20)
+    assert_streams(nomad, 1)
+    eventually(lambda: assert_streams(nomad, 2))
+    clock.set(1, nomad)
+    await_tier(daemon, "stream")
+    assert said(daemon, "following Nomad by") == 1, "a stream that is opened again is no change of tier"
+
+
+def assert_streams(nomad, count):
+    assert nomad.count("/v1/event/stream") == count
+
+
+def test_a_busy_cluster_is_listened_to_only_where_it_is_asked_about(begin, clock):
+    """More than two changes a second over a minute; five calm minutes, and everything is listened for again."""
+    daemon, nomad = begin("stream", "--ttl=60s", count=40)
+    client = Client(daemon)
+    truth = Truth(nomad)
+    state = {"number": 0}
+
+    def change():
+        state["number"] += 1
+        number = state["number"]
+        truth.register({**instance(f"svc{number % 40}", f"10.94.{number // 250}.{number % 250 + 1}", 9000,
+                                   Namespace=("default", "prod")[number % 2]), "ID": f"only-{number % 40}"})
+
+    clock.set(10, nomad)
+    ends = time.monotonic() + 3 * PATIENCE_S
+    while not said(daemon, "more than two changes a second"):
+        assert time.monotonic() < ends, daemon.output()
+        change()
+        for number in (0, 2, 4):
+            records(client.ask(f"svc{number}.default.nomad"))
+        time.sleep(0.03)
+    await_tier(daemon, "watch")
+    eventually(lambda: assert_keyed(nomad, "svc0"))
+
+    clock.set(1, nomad)  # from here on seconds are ours
+    nomad.clear_log()
+    load = Load(daemon.port, truth, rate=200, is_external=False)
+    begun = time.monotonic()
+    while time.monotonic() < begun + 6:
+        change()
+        time.sleep(0.1)
+    tally = load.stop()
+    asked = {kind: row["requests"] for kind, row in nomad.traffic().items()}
+    print(f"busy: {tally}, {asked}")
+    assert not load.lost, load.lost[:5]
+    wakes = 6 / 0.9 + 3  # about one a second; each makes a GET for a name in use, a list for a namespace with unknown names
+    assert asked["alarm"] <= wakes and asked.get("list", 0) <= 2 * wakes and asked["get"] <= 40 * wakes, asked
+    truth.converge(daemon.port, CONVERGE_S, SLACK_S)
+
+    clock.set(60, nomad)
+    nomad.drop_connections()
+    eventually(lambda: assert_said(daemon, "changes rarely again"), 3 * PATIENCE_S)
+    clock.set(1, nomad)
+    await_tier(daemon, "stream", timeout=2 * PATIENCE_S)
+    truth.converge(daemon.port, CONVERGE_S, SLACK_S)
+
+
+def assert_keyed(nomad, service):
+    query = nomad.requests("/v1/event/stream")[-1]["query"]
+    assert ["topic", "Service"] not in query and ["topic", f"Service:{service}"] in query, query
+
+
+def test_an_explicit_stream_stays_a_stream(begin, clock):
+    daemon, nomad = begin("stream", "--mirror=stream", count=40)
+    clock.set(10, nomad)
+    begun = time.monotonic()
+    number = 0
+    while time.monotonic() < begun + 14:
+        number += 1
+        nomad.register(instance(f"svc{number % 40}", f"10.94.{number // 250}.{number % 250 + 1}"))
+        time.sleep(0.05)
+    clock.set(1, nomad)
+    assert_said(daemon, "more than two changes a second", 0)
+    await_tier(daemon, "stream")
