@@ -15,6 +15,8 @@
  * is asked once. */
 #define PATIENCE_MIN_MS 170
 #define RETRY_PATIENCE_MIN_MS 45
+/* For one that has never answered: it is slow rather than lossy. */
+#define RETRY_PATIENCE_UNKNOWN_MS 600
 #define PATIENCE_MAX_MS 1500
 #define PROBE_EVERY_MS 1000
 #define SETBACKS_MAX 8	       /* more say nothing new */
@@ -381,6 +383,8 @@ uint64_t upstream_retry_patience_ms(const struct upstream_health *health, int up
 {
 	const struct seen *seen = &health->seen[upstream];
 
+	if (!seen->has_rtt)
+		return RETRY_PATIENCE_UNKNOWN_MS;
 	return clamp_patience((seen->rtt_ms * 3 + seen->variation_ms * 4) / 2,
 			      RETRY_PATIENCE_MIN_MS);
 }

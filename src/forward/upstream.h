@@ -85,7 +85,8 @@ int upstream_choose_probe(struct upstream_health *health, const uint8_t *folded,
 			  int chosen, uint64_t now_ms);
 
 /* How long to wait for this one before the question is sent again, in ms: 170…1,500 by its round
- * trips; and how long then, when something was lost already: 45…1,500. */
+ * trips; and how long then, when something was lost already: 45…1,500, and 600 for one of which
+ * nothing is known. */
 uint64_t upstream_patience_ms(const struct upstream_health *health, int upstream);
 uint64_t upstream_retry_patience_ms(const struct upstream_health *health, int upstream);
 

@@ -236,7 +236,7 @@ def test_many_names_stay_within_the_bound(start, nomad, upstream):
 # ---- one exchange for many ----
 
 def test_identical_questions_are_one(house):
-    name = "together.slow=150.mode.test"
+    name = "together.slow=100.mode.test"
     replies, threads = [], []
     for number in range(50):
         def run(name=name if number % 2 else name.upper()):

@@ -557,6 +557,8 @@ static void patience_follows_the_round_trip_within_bounds(void **state)
 
 	(void)state;
 	assert_int_equal(upstream_patience_ms(health, 0), 170);
+	assert_int_equal(upstream_retry_patience_ms(health, 0),
+			 600); /* nothing known: slow, perhaps */
 	upstream_answered(health, 0, 1);
 	assert_int_equal(upstream_patience_ms(health, 0), 170);
 	assert_int_equal(upstream_retry_patience_ms(health, 0), 45);
