@@ -14,6 +14,7 @@
 #include "base/sd_notify.h"
 #include "config/config.h"
 #include "daemon_parts.h"
+#include "daemon_reserve.h"
 #include "forward/upstream.h"
 #include "listen/worker.h"
 #include "nomad/catalogue.h"
@@ -264,6 +265,7 @@ static void settle_process(void)
 	mallopt(M_ARENA_MAX, 2); /* glibc would give each thread its own */
 	setenv("UV_THREADPOOL_SIZE", "1", 0);
 	signal(SIGPIPE, SIG_IGN);
+	daemon_reserve_install();
 }
 
 int daemon_run(struct config *config, const struct daemon_origin *origin)
