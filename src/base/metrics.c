@@ -86,6 +86,8 @@ static const struct metric_row METRIC_ROWS[] = {
 	  "Questions no upstream resolver answered." },
 	{ METRIC_UPSTREAM_COALESCED, ROW_COUNTER, "forward_coalesced_total", NULL,
 	  "Questions that joined an identical one already under way." },
+	{ METRIC_UPSTREAM_LOOPS, ROW_COUNTER, "forward_loops_total", NULL,
+	  "How often an upstream resolver was found to lead back to this one." },
 	{ METRIC_NOMAD_REQUESTS_LIST, ROW_COUNTER, "nomad_requests_total", "endpoint=\"services\"",
 	  "HTTP requests sent to Nomad." },
 	{ METRIC_NOMAD_REQUESTS_SERVICE, ROW_COUNTER, "nomad_requests_total",

@@ -50,6 +50,7 @@ enum metric {
 	METRIC_UPSTREAM_REPLIES_BAD, /* wrong id, question, form: ignored */
 	METRIC_UPSTREAM_FAILED,	     /* exchanges that ended without an answer */
 	METRIC_UPSTREAM_COALESCED,   /* questions that joined an exchange under way */
+	METRIC_UPSTREAM_LOOPS,	     /* upstreams found to lead back to us */
 	/* control plane: the main thread */
 	METRIC_NOMAD_REQUESTS_LIST,
 	METRIC_NOMAD_REQUESTS_SERVICE,

@@ -11,6 +11,7 @@
 #include "base/metrics.h"
 #include "base/random.h"
 #include "dns/dns.h"
+#include "forward/loop.h"
 
 /* When all have refused the packet: a resolver that restarts is back by then. */
 #define REFUSED_PAUSE_MS 300
@@ -157,8 +158,8 @@ static int open_udp(struct exchange *exchange, struct udp_attempt *udp, int upst
 	if (result)
 		return result;
 	if (udp->attempt.with_case)
-		upstream_note_asked(exchange->health, upstream, exchange->asked,
-				    exchange->question->name_length);
+		loop_note_asked(upstream_health_list(exchange->health), upstream, exchange->asked,
+				exchange->question->name_length);
 	count(exchange, METRIC_UPSTREAM_QUERIES_UDP);
 	udp->attempt.state = ATTEMPT_OPEN;
 	return 0;

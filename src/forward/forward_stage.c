@@ -13,20 +13,14 @@
 #include "base/random.h"
 #include "config/config.h"
 #include "dns/name.h"
+#include "forward/era.h"
 #include "forward/exchange.h"
 #include "forward/failures.h"
+#include "forward/loop.h"
 #include "forward/turns.h"
 
 #define BUCKETS 1024 /* a power of two */
 #define KEY_MAX (DNS_NAME_MAX + 5)
-
-/* The upstreams of one configuration and what was seen of them: lives until the last exchange that
- * began with it has ended. */
-struct era {
-	struct upstream_health *health;
-	struct exchange_tcp_pool *pool;
-	unsigned users;
-};
 
 struct work { /* one exchange and who waits for it */
 	struct forward_stage *stage;
@@ -56,8 +50,8 @@ struct forward_stage {
 	struct hash_key secret;
 	struct config_zone *zones; /* ours: no upstream is believed about them */
 	size_t zone_count;
-	struct era *era;     /* NULL: no upstreams yet */
-	unsigned pool_count; /* of eras that are not gone yet */
+	struct era *era;    /* NULL: no upstreams yet */
+	unsigned era_count; /* that are not gone yet */
 	struct work *bucket[BUCKETS];
 	struct list works;
 	unsigned work_count;
@@ -77,40 +71,12 @@ static bool is_ours(const void *arg, const uint8_t *name, size_t length);
 
 static void free_if_closed(struct forward_stage *stage);
 
-static struct era *era_new(struct forward_stage *stage, struct upstream_list *list)
-{
-	struct era *era = calloc(1, sizeof(*era));
-
-	if (!era)
-		return NULL;
-	era->health = upstream_health_new(list);
-	if (era->health)
-		era->pool = exchange_tcp_pool_open(stage->doors.loop, stage->doors.metrics, list);
-	if (!era->pool) {
-		upstream_health_free(era->health);
-		free(era);
-		return NULL;
-	}
-	stage->pool_count++;
-	era->users = 1;
-	return era;
-}
-
-static void on_pool_closed(void *arg)
+static void on_era_gone(void *arg)
 {
 	struct forward_stage *stage = arg;
 
-	stage->pool_count--;
+	stage->era_count--;
 	free_if_closed(stage);
-}
-
-static void era_drop(struct forward_stage *stage, struct era *era)
-{
-	if (!era || --era->users > 0)
-		return;
-	exchange_tcp_pool_close(era->pool, on_pool_closed, stage);
-	upstream_health_free(era->health);
-	free(era);
 }
 
 static bool has_cd(const struct question *question)
@@ -228,7 +194,7 @@ static bool is_ours(const void *arg, const uint8_t *name, size_t length)
 
 static void free_if_closed(struct forward_stage *stage)
 {
-	if (stage->udp || stage->work_count > 0 || stage->pool_count > 0)
+	if (stage->udp || stage->work_count > 0 || stage->era_count > 0)
 		return;
 	free(stage->zones);
 	stage->closed(stage->closed_arg);
@@ -278,7 +244,7 @@ void forward_stage_close(struct forward_stage *stage, void (*closed)(void *), vo
 		hide_work(work);
 		exchange_abort(work->exchange);
 	}
-	era_drop(stage, stage->era);
+	era_drop(stage->era);
 	stage->era = NULL;
 	exchange_udp_pool_close(stage->udp, on_udp_closed, stage);
 }
@@ -291,12 +257,14 @@ bool forward_stage_set_upstreams(struct forward_stage *stage, struct upstream_li
 		return false;
 	if (stage->era && upstream_list_same(upstream_health_list(stage->era->health), list))
 		return false;
-	era = era_new(stage, list);
+	era = era_open(stage->doors.loop, stage->doors.metrics, list, clock_now_ms(), on_era_gone,
+		       stage);
 	if (!era) {
 		log_error("forward", "out of memory: the old upstreams stay in use");
 		return false;
 	}
-	era_drop(stage, stage->era);
+	stage->era_count++;
+	era_drop(stage->era);
 	stage->era = era;
 	failures_clear(&stage->failures);
 	return true;
@@ -323,7 +291,8 @@ static void name_loop(struct forward_stage *stage, const struct upstream *upstre
 	upstream_format(upstream, text);
 	snprintf(stage->loop_text, sizeof(stage->loop_text),
 		 "upstream %s leads back to this resolver", text);
-	log_warn("forward", "%s: it is not asked for 30 s", stage->loop_text);
+	metrics_add(stage->doors.metrics, METRIC_UPSTREAM_LOOPS, 1);
+	log_warn("forward", "%s: it is not asked while it does", stage->loop_text);
 }
 
 /* Whether no upstream meant for it is left but such as lead back to us. */
@@ -338,8 +307,8 @@ enum verdict forward_stage_ask(struct forward_stage *stage, struct query *query,
 			       struct answer *out)
 {
 	const struct question *question = &query->question;
-	const struct upstream_list *list =
-		stage->era ? upstream_health_list(stage->era->health) : NULL;
+	struct upstream_list *list = stage->era ? upstream_health_list(stage->era->health) : NULL;
+	bool is_new = false;
 	int loop;
 
 	if (!list || !upstream_list_covers(list, question->folded, question->name_length)) {
@@ -354,9 +323,8 @@ enum verdict forward_stage_ask(struct forward_stage *stage, struct query *query,
 		out->no_recursion = true;
 		return VERDICT_ANSWERED;
 	}
-	loop = upstream_find_loop(stage->era->health, question->name, question->name_length,
-				  now_ms);
-	if (loop >= 0)
+	loop = loop_find(list, question, now_ms, &is_new);
+	if (is_new)
 		name_loop(stage, &list->upstream[loop]);
 	if (loop >= 0 || leads_only_back(stage, question, now_ms)) {
 		answer_fail(out, METRIC_STAGE_FORWARD, DNS_EDE_OTHER, stage->loop_text);
@@ -387,8 +355,7 @@ static bool start_work(struct forward_stage *stage, struct work *work, uint64_t 
 	running->work = work;
 	work->exchange = &running->exchange;
 	work->began_ms = now_ms;
-	work->era = stage->era;
-	work->era->users++;
+	work->era = era_hold(stage->era);
 	exchange_start(work->exchange, &stage->exchange_doors, &work->question, work->era->health,
 		       work->era->pool, work->deadline_ms, now_ms);
 	return true;
@@ -493,6 +460,8 @@ static void on_exchange_done(struct exchange *exchange, struct reply *reply, uin
 		ede_text = work->stage->loop_text;
 	}
 	if (!reply || reply->image->rcode == DNS_SERVFAIL)
+		era_suspect_loop(work->era, now_ms);
+	if (!reply || reply->image->rcode == DNS_SERVFAIL)
 		failures_note(&work->stage->failures, work->hash,
 			      work->stage->last_reply_ms >= work->began_ms, now_ms);
 	else
@@ -518,7 +487,7 @@ static void on_exchange_closed(struct exchange *exchange)
 	struct forward_stage *stage = work->stage;
 	bool begins_again = work->begins_again && !stage->is_closing;
 
-	era_drop(stage, work->era);
+	era_drop(work->era);
 	work->begins_again = false;
 	/* The turn stays his. */
 	if (!begins_again || !start_work(stage, work, clock_now_ms())) {

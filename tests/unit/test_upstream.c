@@ -504,51 +504,6 @@ static void folding_is_remembered_for_ten_minutes(void **state)
 	upstream_health_free(health);
 }
 
-/* ---- loops ---- */
-
-#define MIXED ((const uint8_t *)"\20aBcDeFgHiJkLmNoP")
-#define MIXED_BYTES 18
-
-static void name_that_comes_back_in_its_case_tells_which_upstream_leads_back(void **state)
-{
-	struct upstream_health *health = two_upstreams();
-
-	(void)state;
-	upstream_note_asked(health, 1, MIXED, MIXED_BYTES);
-	assert_int_equal(upstream_find_loop(health, MIXED, MIXED_BYTES, 1000), 1);
-	assert_int_equal(upstream_choose(health, WWW, WWW_BYTES, 1, 0, 30999), -1);
-	assert_int_equal(upstream_choose(health, WWW, WWW_BYTES, 1, 0, 31000), 1);
-	upstream_health_free(health);
-}
-
-static void name_in_another_case_is_somebody_elses(void **state)
-{
-	struct upstream_health *health = two_upstreams();
-
-	(void)state;
-	upstream_note_asked(health, 1, MIXED, MIXED_BYTES);
-	assert_int_equal(
-		upstream_find_loop(health, (const uint8_t *)"\20AbCdEfGhIjKlMnOp", MIXED_BYTES, 0),
-		-1);
-	assert_int_equal(
-		upstream_find_loop(health, (const uint8_t *)"\20abcdefghijklmnop", MIXED_BYTES, 0),
-		-1);
-	upstream_health_free(health);
-}
-
-static void name_with_few_letters_or_of_one_case_tells_nothing(void **state)
-{
-	struct upstream_health *health = two_upstreams();
-	const uint8_t *lower = (const uint8_t *)"\20abcdefghijklmnop";
-
-	(void)state;
-	upstream_note_asked(health, 1, (const uint8_t *)"\4aBcD", 6);
-	assert_int_equal(upstream_find_loop(health, (const uint8_t *)"\4aBcD", 6, 0), -1);
-	upstream_note_asked(health, 1, lower, MIXED_BYTES);
-	assert_int_equal(upstream_find_loop(health, lower, MIXED_BYTES, 0), -1);
-	upstream_health_free(health);
-}
-
 /* ---- patience ---- */
 
 static void patience_follows_the_round_trip_within_bounds(void **state)
@@ -619,9 +574,6 @@ int main(void)
 		cmocka_unit_test(lists_differ_in_tls_and_its_name),
 		cmocka_unit_test(mixed_list_is_reported_for_the_same_names_only),
 		cmocka_unit_test(folding_is_remembered_for_ten_minutes),
-		cmocka_unit_test(name_that_comes_back_in_its_case_tells_which_upstream_leads_back),
-		cmocka_unit_test(name_in_another_case_is_somebody_elses),
-		cmocka_unit_test(name_with_few_letters_or_of_one_case_tells_nothing),
 		cmocka_unit_test(patience_follows_the_round_trip_within_bounds),
 		cmocka_unit_test(one_late_answer_does_not_make_the_next_loss_slow),
 	};

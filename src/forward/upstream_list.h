@@ -1,0 +1,56 @@
+/*
+ * Which resolvers there are: the list built from `forward` and resolv.conf. Pure but for the files
+ * it reads. A list is shared by reference count and does not change, except for its atomics: what
+ * all workers need to know of an upstream at once.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "config/config.h"
+#include "dns/dns.h"
+#include "forward/loop.h"
+
+struct upstream_list {
+	atomic_uint references;
+	struct loop_memory loops;
+	bool forwards_nothing; /* forward=none */
+	size_t count;
+	struct upstream {
+		struct addr addr;
+		uint8_t domain_length; /* 0: every name */
+		uint8_t domain[DNS_NAME_MAX];
+		bool is_tls;			    /* RFC 7858: nothing goes there in clear */
+		char tls_name[CONFIG_TLS_NAME_MAX]; /* of its certificate; empty: the address */
+		struct loop_mark loop;
+		atomic_bool is_refused; /* the log says that TLS does not work there */
+	} upstream[];
+};
+
+#define UPSTREAM_MAX 64 /* bits of a `tried` mask; more are reported and left out */
+
+/*
+ * Builds the list: resolv.conf files are read now, our own listen addresses dropped (each said in
+ * `out_report`, one line each, for the log). An unreadable file is reported and contributes
+ * nothing. NULL: out of memory.
+ */
+struct upstream_list *upstream_list_new(const struct config *config, char *out_report,
+					size_t capacity);
+struct upstream_list *upstream_list_hold(struct upstream_list *list);
+void upstream_list_drop(struct upstream_list *list);
+bool upstream_list_same(const struct upstream_list *a, const struct upstream_list *b);
+
+/* "192.0.2.1:53", "tls://192.0.2.1:853#dns.example". */
+#define UPSTREAM_TEXT_MAX (ADDR_TEXT_MAX + CONFIG_TLS_NAME_MAX + 8)
+void upstream_format(const struct upstream *upstream, char out[UPSTREAM_TEXT_MAX]);
+
+/* Whether any upstream of the list is meant for this folded name. */
+bool upstream_list_covers(const struct upstream_list *list, const uint8_t *folded, size_t length);
+
+/* The length of the longest domain of the list that holds the name (0: the general upstreams), or
+ * -1 when no upstream is meant for it. */
+int upstream_list_match(const struct upstream_list *list, const uint8_t *folded, size_t length);
