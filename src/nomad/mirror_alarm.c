@@ -235,9 +235,7 @@ static void on_good(struct alarm_leg *leg, const struct http_reply *reply)
 	} else if (!leg->is_armed) {
 		on_armed(leg, reply->index);
 	} else if (reply->index < leg->index) {
-		leg->index = mirror->alarm.index = reply->index;
 		mirror_sync_back(mirror, reply->index);
-		ask_again(leg);
 	} else if (reply->index == leg->index) {
 		on_unchanged(leg, spent_ms);
 	} else {
@@ -296,6 +294,29 @@ void mirror_alarm_stop(struct mirror *mirror)
 	drop_legs(mirror);
 	mirror->alarm.state = ALARM_OFF;
 	mirror->alarm.retry_at_ms = 0;
+}
+
+/* The table went back to `index`: what is held beyond it would sleep through all changes. */
+void mirror_alarm_back(struct mirror *mirror, uint64_t index)
+{
+	struct alarm *alarm = &mirror->alarm;
+
+	alarm->index = index;
+	for (size_t i = 0; i < alarm->leg_count; i++) {
+		struct alarm_leg *leg = &alarm->legs[i];
+
+		if (!leg->is_armed)
+			continue;
+		http_cancel(mirror->doors.http, leg->id);
+		*leg = (struct alarm_leg){ .mirror = mirror,
+					   .namespace = leg->namespace,
+					   .index = index,
+					   .is_armed = true,
+					   .pause_ms = leg->pause_ms };
+		ask_again(leg);
+		if (alarm->leg_count == 0) /* out of memory */
+			return;
+	}
 }
 
 uint64_t mirror_alarm_tick(struct mirror *mirror, uint64_t now_ms)

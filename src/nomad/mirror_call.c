@@ -162,11 +162,20 @@ static int start_leg(struct leg *leg, uint64_t timeout_ms)
 	return leg->id ? 0 : -ENOMEM;
 }
 
+/* How far the table is known to be: the alarm may have told of more than was read since. */
+static uint64_t table_index(const struct mirror *mirror)
+{
+	bool is_armed = mirror->alarm.state == ALARM_ARMED;
+
+	return is_armed && mirror->alarm.index > mirror->index ? mirror->alarm.index
+							       : mirror->index;
+}
+
 /* Asks at call->address; while no leader is known there is no use in asking for it first. */
 static int ask_here(struct call *call)
 {
 	call->started_ms = clock_now_ms();
-	call->floor_index = call->mirror->index;
+	call->floor_index = table_index(call->mirror);
 	call->has_asked_stale = false;
 	return start_leg(call->mirror->is_leaderless ? &call->stale : &call->plain,
 			 ANSWER_TIMEOUT_MS);

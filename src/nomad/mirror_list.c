@@ -67,6 +67,8 @@ static void on_part(struct call *call, enum call_result result)
 		mirror_sync_again(mirror, true, call->error);
 		return;
 	}
+	if (call->index < call->floor_index)
+		mirror_alarm_back(mirror, call->index);
 	if (call->index < sync->list_index)
 		sync->list_index = call->index;
 	if (++sync->list_at < count)

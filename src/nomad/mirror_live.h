@@ -193,6 +193,7 @@ struct zone_times mirror_live_times(const struct mirror *mirror);
 /* mirror_alarm.c */
 void mirror_alarm_start(struct mirror *mirror);
 void mirror_alarm_stop(struct mirror *mirror);
+void mirror_alarm_back(struct mirror *mirror, uint64_t index); /* the table went back */
 uint64_t mirror_alarm_tick(struct mirror *mirror, uint64_t now_ms);
 
 /* mirror_stream.c: the streams themselves */

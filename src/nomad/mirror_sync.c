@@ -299,7 +299,7 @@ void mirror_sync_back(struct mirror *mirror, uint64_t index)
 	mirror->index = index;
 	sync->heard_index = index;
 	sync->index = 0;
-	mirror->alarm.index = index;
+	mirror_alarm_back(mirror, index);
 	if (sync->phase == SYNC_LIVE || sync->phase == SYNC_LISTING || sync->phase == SYNC_PROBING)
 		mirror_sync_again(mirror, true, "the index went back");
 }

@@ -347,6 +347,17 @@ def test_nothing_is_lost(open_scene, fault):
     scene.truth.converge(scene.port, CONVERGE_S, SLACK_S)
 
 
+@pytest.mark.parametrize("fault", ["11 index 1", "11 index enormous", "11 snapshot restored"])
+def test_nothing_is_lost_in_the_watch_tier(open_scene, fault):
+    """No stream makes up for an alarm that is held where it would sleep."""
+    scene = open_scene("--mirror=watch", "--ttl=1s", "--negative-ttl=1s", tier="watch")
+    with scene.background(fault):
+        FAULTS[fault](scene)
+    await_tier(scene.daemon, "watch", timeout=2 * PATIENCE_S)
+    scene.change()
+    scene.truth.converge(scene.port, CONVERGE_S, SLACK_S)
+
+
 def test_nomad_down_at_start(start, upstream):
     with FakeNomad(catalogue={"Services": services(24)}) as nomad:
         nomad.kill()

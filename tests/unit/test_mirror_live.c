@@ -675,6 +675,48 @@ static void index_that_went_back_makes_everything_old(void **state)
 	assert_non_null(find_request(ALARM "&index=5&wait=60s"));
 }
 
+static void request_that_is_held_beyond_the_table_is_asked_anew(void **state)
+{
+	(void)state;
+	open_watch();
+	need(NEED_SERVICE, "default", "db");
+	answer(ALARM_10, "[]", 20);
+	assert_non_null(find_request(ALARM "&index=20&wait=60s"));
+	need(NEED_REFRESH, "default", "web");
+	answer(WEB, ONE("192.0.2.1"), 12); /* a restored snapshot: Nomad would hold it to its end */
+	advance(0);
+	assert_null(find_request(ALARM "&index=20&wait=60s"));
+	assert_non_null(find_request(ALARM "&index=12&wait=60s"));
+	assert_false(is_live("web.default"));
+}
+
+static void index_beyond_all_measure_does_not_deafen_the_alarm(void **state)
+{
+	(void)state;
+	open_watch();
+	answer(ALARM_10, "[]", UINT64_MAX);
+	need(NEED_REFRESH, "default", "web");
+	answer(WEB, ONE("192.0.2.1"), 10);
+	advance(100);
+	assert_non_null(find_request(ALARM_10));
+}
+
+static void every_held_request_is_asked_anew_when_one_of_them_went_back(void **state)
+{
+	static char *const namespaces[] = { "default", "prod" };
+
+	(void)state;
+	config.namespace = (char **)namespaces;
+	config.namespace_count = 2;
+	open_tier(CONFIG_MIRROR_WATCH);
+	answer(LEG("default"), "[]", 10);
+	answer(LEG("prod"), "[]", 10);
+	answer(LEG("default") "&index=10&wait=60s", "[]", 5);
+	assert_non_null(find_request(LEG("default") "&index=5&wait=60s"));
+	assert_null(find_request(LEG("prod") "&index=10&wait=60s"));
+	assert_non_null(find_request(LEG("prod") "&index=5&wait=60s"));
+}
+
 static void reply_of_the_list_under_way_may_show_that_the_index_went_back(void **state)
 {
 	(void)state;
@@ -800,6 +842,9 @@ int main(void)
 		TEST(broken_alarm_leaves_the_lookup_tier),
 		TEST(alarm_that_answers_at_once_for_ever_is_asked_ever_more_rarely),
 		TEST(index_that_went_back_makes_everything_old),
+		TEST(request_that_is_held_beyond_the_table_is_asked_anew),
+		TEST(index_beyond_all_measure_does_not_deafen_the_alarm),
+		TEST(every_held_request_is_asked_anew_when_one_of_them_went_back),
 		TEST(reply_of_the_list_under_way_may_show_that_the_index_went_back),
 		TEST(index_beyond_all_measure_costs_one_list),
 		TEST(ceiling_of_lookup_asks_for_no_more),
