@@ -515,6 +515,10 @@ class FakeNomad(LoopThread):
         """As a server that shuts down its broker: the old versions say so, the new ones fall silent, then close."""
         self.call(self.catalogue.broker.end_all)
 
+    def lag_streams(self, seconds):
+        """A follower that lags: every frame comes that much after the alarm, heartbeats in time."""
+        self.call(setattr, self.catalogue.broker, "lag_s", seconds)
+
     def replay_streams(self, count=EVENT_BUFFER):
         self.call(self.catalogue.broker.replay, count)
 
@@ -839,6 +843,7 @@ VERBS = {
     "cut-streams": FakeNomad.cut_streams,
     "end-streams": FakeNomad.end_streams,
     "replay-streams": FakeNomad.replay_streams,
+    "lag-streams": FakeNomad.lag_streams,
     "inject": FakeNomad.inject,
     "deafen-alarm": FakeNomad.deafen_alarm,
     "drop-connections": FakeNomad.drop_connections,
@@ -1231,6 +1236,17 @@ async def fault_slow(exchange, fault):
     await asyncio.sleep(int(fault.args.get("ms", 500)) / 1000)
 
 
+async def fault_late(exchange, fault):
+    """The truth of now, sent later: what changes meanwhile overtakes it."""
+    try:
+        reply = await exchange.route()
+    except Refusal:
+        return None
+    await asyncio.sleep(int(fault.args.get("ms", 500)) / 1000)
+    await exchange.send(reply)
+    return True
+
+
 async def fault_status(exchange, fault):
     status = int(fault.args.get("code", 500))
     headers = {}
@@ -1408,7 +1424,8 @@ async def fault_reset(exchange, _):
 FAULT_MODES = {
     "refuse": (fault_refuse, None),                # the listener is closed, connections are cut
     "hang": (fault_hang, None),                    # accepts, reads, never answers
-    "slow": (fault_slow, "ms"),                    # the honest reply, late
+    "slow": (fault_slow, "ms"),                    # the honest reply, late: as true as when it is sent
+    "late": (fault_late, "ms"),                    # the honest reply, late: as true as when it was asked for
     "status": (fault_status, "code"),              # 500, 403, 404, 429 (with Retry-After), 301 …
     "no-leader": (fault_no_leader, "seconds"),     # 500 after 5 s; `stale` is answered, KnownLeader false
     "truncated": (fault_truncated, None),          # half a body, then the connection ends

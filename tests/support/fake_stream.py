@@ -41,12 +41,16 @@ class Broker:
         self.drop_beats = True      # a dropped reader still gets heartbeats
         self.drop_close_s = None    # and its socket closes after this long; None: never
         self.dropped_count = 0
+        self.lag_s = 0.0            # a follower's: how much later than the table its streams are told
 
     def publish(self, index, events):
         """One raft batch. Without events (another topic's) it only takes a place in the buffer."""
         self.batches.append((index, events))
         for subscriber in list(self.subscribers):
-            subscriber.push((index, events))
+            if self.lag_s:
+                subscriber.nomad.loop.call_later(self.lag_s, subscriber.push, (index, events))
+            else:
+                subscriber.push((index, events))
 
     def from_index(self, index):
         """StartAtClosest: the match itself, the next above, the oldest there is, or the tail."""

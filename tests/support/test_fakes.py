@@ -567,6 +567,26 @@ def test_an_expired_token_ends_its_stream_at_the_next_event():
         assert {line.strip() for line in stream.file} <= {b"{}"}
 
 
+def test_a_late_reply_is_as_true_as_when_it_was_asked_for(nomad):
+    index = nomad.catalogue.index
+    nomad.fault("late=500", path="/v1/service/web")
+    finish = blocked(nomad, "/v1/service/web")
+    nomad.register(web(1))
+    status, headers, body = finish()
+    assert status == 200 and int(headers["X-Nomad-Index"]) == index and b'"10.0.0.2"' not in body
+
+
+def test_a_follower_s_stream_lags_behind_the_table(nomad):
+    stream = Stream(nomad, "topic=Service&index=999999")
+    assert stream.next() == {}
+    nomad.lag_streams(0.3)
+    finish = blocked(nomad, f"/v1/services?namespace=~&index={nomad.catalogue.index}&wait=5s")
+    begun = time.monotonic()
+    nomad.register(web(1))
+    assert finish()[0] == 200 and time.monotonic() - begun < 0.3
+    assert stream.next()["Index"] == nomad.catalogue.index and time.monotonic() - begun >= 0.3
+
+
 def test_a_star_beside_other_keys_is_a_key_like_them(nomad):
     stream = Stream(nomad, "topic=Service:web&topic=Service&index=999999")
     assert stream.next() == {}
