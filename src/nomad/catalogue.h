@@ -82,13 +82,16 @@ bool catalogue_list_is_empty(const struct catalogue_listing *listing);
 /* Whether any of it could not be read: then what is missing proves nothing. */
 bool catalogue_list_is_unusable(const struct catalogue_listing *listing);
 
+/* A name that seems to be gone; its records stay until catalogue_remove_now. */
+typedef void catalogue_gone(void *arg, const char *namespace, const char *service);
+
 /*
- * Makes the list the truth: names not in it are gone (at once, their records too), new ones are
- * known to exist, those that stay keep their records. A name fetched after the list was made stays.
- * Publishes the namespace too. 0 or -ENOMEM.
+ * Makes the list the truth: names not in it are told to `on_gone` (NULL: they are gone at once,
+ * their records too), new ones are known to exist, those that stay keep their records. A name
+ * fetched after the list was made stays. Publishes the namespace too. 0 or -ENOMEM.
  */
 int catalogue_list_commit(struct catalogue_listing *listing, uint64_t index,
-			  const struct zone_times *times);
+			  const struct zone_times *times, catalogue_gone *on_gone, void *arg);
 void catalogue_list_abandon(struct catalogue_listing *listing);
 
 /* For a list of a lagging server: the names stay, only the namespace's times move. 0 or -ENOMEM. */
@@ -109,13 +112,9 @@ void catalogue_all_add_bad(void *all, const char *why);		    /* fits on_bad */
 bool catalogue_all_is_empty(const struct catalogue_all *all);
 bool catalogue_all_is_unusable(const struct catalogue_all *all);
 
-/* A name that seems to be gone; its records stay until catalogue_remove_now. */
-typedef void catalogue_gone(void *arg, const char *namespace, const char *service);
-
 /*
- * As catalogue_list_commit for each namespace that has a part, but a name that vanished is told to
- * `on_gone` instead of being removed. `is_whole`: there are no other namespaces either. Frees
- * `all`. 0 or -ENOMEM (then some of it may not be done: list again).
+ * As catalogue_list_commit for each namespace that has a part. `is_whole`: there are no other
+ * namespaces either. Frees `all`. 0 or -ENOMEM (then some of it may not be done: list again).
  */
 int catalogue_all_commit(struct catalogue_all *all, bool is_whole, const struct zone_times *times,
 			 catalogue_gone *on_gone, void *arg);

@@ -150,17 +150,6 @@ static int sweep_spaces(struct catalogue_all *all, const struct zone_times *time
 	return rc;
 }
 
-static void tell_gone(const struct buf *gone, catalogue_gone *on_gone, void *arg)
-{
-	for (size_t at = 0; at < gone->length;) {
-		const char *namespace = gone->data + at;
-		const char *service = namespace + strlen(namespace) + 1;
-
-		on_gone(arg, namespace, service);
-		at += strlen(namespace) + strlen(service) + 2;
-	}
-}
-
 int catalogue_all_commit(struct catalogue_all *all, bool is_whole, const struct zone_times *times,
 			 catalogue_gone *on_gone, void *arg)
 {
@@ -183,7 +172,7 @@ int catalogue_all_commit(struct catalogue_all *all, bool is_whole, const struct 
 	if (is_whole && rc == 0 && all->first_index != UINT64_MAX)
 		all->catalogue->names_index = all->first_index;
 	free_all(all);
-	tell_gone(&gone, on_gone, arg);
+	catalogue_tell_gone(&gone, on_gone, arg);
 	buf_deinit(&gone);
 	return rc;
 }

@@ -273,10 +273,28 @@ out:
 	return rc;
 }
 
-int catalogue_list_commit(struct catalogue_listing *listing, uint64_t index,
-			  const struct zone_times *times)
+void catalogue_tell_gone(const struct buf *gone, catalogue_gone *on_gone, void *arg)
 {
-	return commit(listing, index, times, NULL);
+	for (size_t at = 0; at < gone->length;) {
+		const char *namespace = gone->data + at;
+		const char *service = namespace + strlen(namespace) + 1;
+
+		on_gone(arg, namespace, service);
+		at += strlen(namespace) + strlen(service) + 2;
+	}
+}
+
+int catalogue_list_commit(struct catalogue_listing *listing, uint64_t index,
+			  const struct zone_times *times, catalogue_gone *on_gone, void *arg)
+{
+	struct buf gone;
+	int rc;
+
+	buf_init(&gone, 0); /* holds no more than what is known */
+	rc = commit(listing, index, times, on_gone ? &gone : NULL);
+	catalogue_tell_gone(&gone, on_gone, arg);
+	buf_deinit(&gone);
+	return rc;
 }
 
 int catalogue_list_settle(struct catalogue_listing *listing, uint64_t index,

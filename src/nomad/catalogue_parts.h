@@ -130,6 +130,7 @@ int catalogue_replace(struct catalogue_update *update, struct service *service, 
  * noted: namespace NUL service NUL. */
 int catalogue_list_settle(struct catalogue_listing *listing, uint64_t index,
 			  const struct zone_times *times, struct buf *gone);
+void catalogue_tell_gone(const struct buf *gone, catalogue_gone *on_gone, void *arg);
 /* Notes the tags of one instance in its namespace. true: there is a new one. */
 bool catalogue_note_tags(struct space *space, const struct json_instance *instance);
 

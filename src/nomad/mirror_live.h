@@ -155,7 +155,8 @@ struct watch {
 };
 
 struct settle {
-	struct list list; /* struct settling, the earliest first */
+	struct list list;  /* struct settling, the earliest first */
+	struct list asked; /* those whose GET is under way, likewise */
 	struct map *by_key;
 	uint64_t pause_ms;
 };
@@ -245,6 +246,7 @@ int mirror_scope_read(struct mirror *mirror, const char *body, size_t length, ch
 
 /* mirror_settle.c */
 void mirror_settle_add(struct mirror *mirror, const char *namespace, const char *service);
+void mirror_settle_listed(void *mirror, const char *namespace, const char *service);
 void mirror_settle_cancel(struct mirror *mirror, const char *namespace, const char *service);
 bool mirror_settle_is_over(struct mirror *mirror, const char *namespace, const char *service);
 void mirror_settle_forget(struct mirror *mirror);

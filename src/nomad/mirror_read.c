@@ -153,7 +153,7 @@ static int commit_list(struct call *call, const struct http_reply *reply, bool i
 		rc = catalogue_list_keep(mirror->doors.catalogue, label, &times);
 		return rc < 0 ? rc : mirror_space_extend(mirror, label, times.fresh_until_ms);
 	}
-	rc = catalogue_list_commit(listing, reply->index, &times);
+	rc = catalogue_list_commit(listing, reply->index, &times, mirror_settle_listed, mirror);
 	if (rc < 0)
 		return rc;
 	return mirror_space_listed(mirror, label, reply->index, is_absent, times.fresh_until_ms);

@@ -13,12 +13,16 @@
 
 #define SETTLING_MAX 200000
 #define ANSWER_MS_MAX 500 /* for the GET that settles it */
+#define ASK_AGAIN_MS 2000 /* it may have failed */
+#define ASKS_MAX 512	  /* under way: others need room too */
+#define ASKS_PAUSE_MS 100
 
 struct settling {
 	struct list link;
 	uint64_t due_ms;
-	bool was_read; /* a GET said so, not an event: another GET shall confirm it */
-	bool is_asked; /* that GET is under way */
+	bool was_read;	   /* a GET said so, not an event: another GET shall confirm it */
+	bool is_asked;	   /* that GET is under way */
+	uint64_t again_ms; /* or has failed by then */
 	size_t key_length;
 	const char *service;
 	char namespace[]; /* exact; the service's name stands behind it */
@@ -85,10 +89,38 @@ void mirror_settle_add(struct mirror *mirror, const char *namespace, const char 
 	struct settling *settling =
 		mirror->settle.pause_ms ? make(mirror, namespace, service) : NULL;
 
-	if (settling)
-		settling->was_read = settling->is_asked = false;
-	else
+	if (!settling) {
 		remove_now(mirror, namespace, service);
+		return;
+	}
+	settling->was_read = false;
+	if (!settling->is_asked)
+		return;
+	settling->is_asked = false;
+	settling->due_ms = clock_now_ms() + mirror->settle.pause_ms;
+	list_remove(&settling->link);
+	list_append(&mirror->settle.list, &settling->link);
+	mirror_live_arm(mirror);
+}
+
+/* A namespace's list said so, in a tier where nobody tells if it comes back: a GET shall confirm
+ * it. Fits catalogue_gone. */
+void mirror_settle_listed(void *arg, const char *namespace, const char *service)
+{
+	struct mirror *mirror = arg;
+	char space[SCOPE_NAME_MAX], name[SCOPE_NAME_MAX];
+	bool is_new = !find(mirror, namespace, service);
+	struct settling *settling = NULL;
+
+	mirror_fold(namespace, space);
+	mirror_fold(service, name);
+	if (mirror->settle.pause_ms &&
+	    catalogue_has_instances(mirror->doors.catalogue, space, name))
+		settling = make(mirror, namespace, service);
+	if (!settling)
+		remove_now(mirror, namespace, service);
+	else if (is_new)
+		settling->was_read = true;
 }
 
 void mirror_settle_cancel(struct mirror *mirror, const char *namespace, const char *service)
@@ -128,24 +160,66 @@ bool mirror_settle_is_over(struct mirror *mirror, const char *namespace, const c
 	return false;
 }
 
+/* While Nomad is out of reach, nobody confirms anything: what was heard is in force. */
+static void believe(struct mirror *mirror, struct settling *settling)
+{
+	struct zone_times times = mirror_times(mirror, false, false);
+	struct catalogue_update *update =
+		catalogue_begin(mirror->doors.catalogue, settling->namespace, settling->service);
+
+	if (update)
+		catalogue_commit(update, mirror->index, &times);
+	drop(mirror, settling);
+}
+
+static void confirm(struct mirror *mirror, struct settling *settling, uint64_t now_ms)
+{
+	list_remove(&settling->link);
+	settling->is_asked = true;
+	settling->again_ms = now_ms + ASK_AGAIN_MS;
+	list_append(&mirror->settle.asked, &settling->link);
+	mirror_watch_refresh(mirror, settling->namespace, settling->service); /* may free it */
+}
+
+/* Ends what is due; a list may be another one after each. → when to look again. */
+static uint64_t settle_first(struct mirror *mirror, struct settling *settling, uint64_t due_ms,
+			     uint64_t now_ms)
+{
+	if (now_ms < due_ms)
+		return due_ms;
+	if (!settling->was_read) {
+		remove_now(mirror, settling->namespace, settling->service);
+		drop(mirror, settling);
+	} else if (mirror->health.is_holding) {
+		believe(mirror, settling);
+	} else if (mirror->ask_count >= ASKS_MAX) {
+		return now_ms + ASKS_PAUSE_MS;
+	} else {
+		confirm(mirror, settling, now_ms);
+	}
+	return now_ms;
+}
+
 uint64_t mirror_settle_tick(struct mirror *mirror, uint64_t now_ms)
 {
-	list_for_each_safe (link, &mirror->settle.list) {
-		struct settling *settling = list_entry(link, struct settling, link);
+	struct settle *settle = &mirror->settle;
+	uint64_t next_ms = now_ms, again_ms = now_ms;
 
-		if (now_ms < settling->due_ms)
-			return settling->due_ms;
-		if (!settling->was_read) {
-			remove_now(mirror, settling->namespace, settling->service);
-			drop(mirror, settling);
-		} else if (!settling->is_asked) {
-			settling->is_asked = true;
-			list_remove(&settling->link);
-			mirror_watch_refresh(mirror, settling->namespace, settling->service);
-			return now_ms; /* the list may be another one by now */
-		}
+	while (next_ms == now_ms) {
+		struct settling *first = list_entry(settle->list.next, struct settling, link);
+
+		next_ms = list_is_empty(&settle->list)
+				  ? UINT64_MAX
+				  : settle_first(mirror, first, first->due_ms, now_ms);
 	}
-	return UINT64_MAX;
+	while (again_ms == now_ms) {
+		struct settling *first = list_entry(settle->asked.next, struct settling, link);
+
+		again_ms = list_is_empty(&settle->asked)
+				   ? UINT64_MAX
+				   : settle_first(mirror, first, first->again_ms, now_ms);
+	}
+	return next_ms < again_ms ? next_ms : again_ms;
 }
 
 void mirror_settle_forget(struct mirror *mirror)
@@ -159,4 +233,5 @@ void mirror_settle_forget(struct mirror *mirror)
 	map_free(mirror->settle.by_key);
 	mirror->settle.by_key = NULL;
 	list_init(&mirror->settle.list);
+	list_init(&mirror->settle.asked);
 }

@@ -291,6 +291,7 @@ static void take_config(struct mirror *mirror, const struct config *config)
 bool mirror_live_open(struct mirror *mirror, const struct config *config)
 {
 	list_init(&mirror->settle.list);
+	list_init(&mirror->settle.asked);
 	mirror->settle.by_key = map_new();
 	mirror->watch.names = map_new();
 	take_config(mirror, config);

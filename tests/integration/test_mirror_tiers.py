@@ -376,12 +376,12 @@ def test_the_last_instance_goes_after_settle(begin, tier, settle):
     eventually(lambda: assert_nxdomain(client.ask("only.default.nomad")))
 
 
-@pytest.mark.parametrize("tier", ["stream"])
+@pytest.mark.parametrize("tier", ["stream", "watch"])
 def test_a_removal_heard_before_an_outage_stays_in_force(begin, tier):
     daemon, client, nomad, _ = begin("--ttl=1s", "--settle=1s", f"--mirror={tier}", tier=tier)
-    assert records(client.ask("svc0.default.nomad"))
+    assert records(client.ask("svc0.default.nomad")) and records(client.ask("svc2.default.nomad"))
     nomad.deregister(ServiceName="svc0")
-    time.sleep(0.3)  # long enough to have heard it, and shorter than settle
+    poll(client, "svc0.default.nomad", 0.3)  # long enough to have heard it, and shorter than settle
     nomad.kill()
     eventually(lambda: assert_absent(client.ask("svc0.default.nomad")))
     assert records(client.ask("svc2.default.nomad"))

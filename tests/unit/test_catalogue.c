@@ -90,7 +90,7 @@ static int list(const char *namespace, uint64_t index, const char *const *names,
 			catalogue_list_add(listing,
 					   &(struct json_listed){ namespace, names[i], tags, 2 }),
 			0);
-	return catalogue_list_commit(listing, index, &early);
+	return catalogue_list_commit(listing, index, &early, NULL, NULL);
 }
 
 #define LIST(namespace, index, ...)                                                                \

@@ -771,6 +771,78 @@ static void ceiling_of_watch_opens_no_stream(void **state)
 	assert_int_equal(asked(STREAM), 0);
 }
 
+/* ---- settling where nobody tells if it comes back ---- */
+
+#define LIST_NONE "[]"
+
+/* The lookup tier, `web` loaded, and then a list without it. */
+static void open_vanished(void)
+{
+	config.settle_ms = 100;
+	open_loaded();
+	now_ms += 6000;
+	need(NEED_SERVICE, "default", "other");
+	answer(LIST, LIST_NONE, 12);
+}
+
+static void name_a_list_lacks_stays_until_a_request_confirms_it(void **state)
+{
+	(void)state;
+	open_vanished();
+	assert_string_equal(fake_text("web.default"), "LOADED 192.0.2.1:80");
+	advance(99);
+	assert_null(find_request(WEB));
+	advance(1);
+	assert_string_equal(fake_text("web.default"), "LOADED 192.0.2.1:80");
+	answer(WEB, "[]", 12);
+	assert_string_equal(fake_text("web.default"), "ABSENT");
+}
+
+static void restart_that_a_list_saw_is_not_seen(void **state)
+{
+	(void)state;
+	open_vanished();
+	advance(100);
+	answer(WEB, ONE("192.0.2.1"), 13);
+	assert_string_equal(fake_text("web.default"), "LOADED 192.0.2.1:80");
+	advance(10000);
+	assert_string_equal(fake_text("web.default"), "LOADED 192.0.2.1:80");
+}
+
+static void without_settle_a_list_has_the_last_word(void **state)
+{
+	(void)state;
+	open_loaded();
+	now_ms += 6000;
+	need(NEED_SERVICE, "default", "other");
+	answer(LIST, LIST_NONE, 12);
+	assert_string_equal(fake_text("web.default"), "ABSENT");
+}
+
+static void removal_that_was_heard_is_in_force_in_an_outage(void **state)
+{
+	(void)state;
+	open_vanished();
+	need(NEED_SERVICE, "default", "web");
+	answer_failure(WEB, HTTP_CONNECT);
+	assert_int_equal(fake_zone.nomad, ZONE_NOMAD_LOST);
+	advance(100);
+	assert_string_equal(fake_text("web.default"), "ABSENT");
+}
+
+static void confirmation_that_failed_is_asked_for_again(void **state)
+{
+	(void)state;
+	open_vanished();
+	advance(100);
+	answer_status(WEB, 400, 0);
+	advance(1999);
+	assert_null(find_request(WEB));
+	advance(1);
+	answer(WEB, "[]", 12);
+	assert_string_equal(fake_text("web.default"), "ABSENT");
+}
+
 /* ---- preloading ---- */
 
 static void small_catalogue_is_loaded_ahead(void **state)
@@ -849,6 +921,11 @@ int main(void)
 		TEST(index_beyond_all_measure_costs_one_list),
 		TEST(ceiling_of_lookup_asks_for_no_more),
 		TEST(ceiling_of_watch_opens_no_stream),
+		TEST(name_a_list_lacks_stays_until_a_request_confirms_it),
+		TEST(restart_that_a_list_saw_is_not_seen),
+		TEST(without_settle_a_list_has_the_last_word),
+		TEST(removal_that_was_heard_is_in_force_in_an_outage),
+		TEST(confirmation_that_failed_is_asked_for_again),
 		TEST(small_catalogue_is_loaded_ahead),
 		TEST(without_preloading_nothing_is_fetched_ahead),
 	};
