@@ -4,9 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bytes.h"
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -18,22 +16,17 @@
 #include "forward/failures.h"
 #include "forward/loop.h"
 #include "forward/turns.h"
-
-#define BUCKETS 1024 /* a power of two */
-#define KEY_MAX (DNS_NAME_MAX + 5)
+#include "forward/works.h"
 
 struct work { /* one exchange and who waits for it */
 	struct forward_stage *stage;
-	struct work *next; /* in its bucket, while it can be joined */
-	struct list by_stage;
-	struct list waiting; /* struct query, by_cause */
-	struct turn turn;    /* of who asked first */
+	struct works_entry entry; /* its question */
+	struct list waiting;	  /* struct query, by_cause */
+	struct turn turn;	  /* of who asked first */
 	struct era *era;
-	uint64_t hash, deadline_ms, began_ms;
-	bool is_joinable;
+	uint64_t deadline_ms, began_ms;
 	bool is_outdated;  /* its name was flushed: who waits gets the reply, and nobody else */
 	bool begins_again; /* the upstreams it had are gone */
-	struct question question;
 	struct exchange *exchange; /* NULL: not begun */
 };
 
@@ -47,14 +40,11 @@ struct forward_stage {
 	struct exchange_doors exchange_doors;
 	struct random random;
 	struct exchange_udp_pool *udp; /* NULL: closed */
-	struct hash_key secret;
-	struct config_zone *zones; /* ours: no upstream is believed about them */
+	struct config_zone *zones;     /* ours: no upstream is believed about them */
 	size_t zone_count;
 	struct era *era;    /* NULL: no upstreams yet */
 	unsigned era_count; /* that are not gone yet */
-	struct work *bucket[BUCKETS];
-	struct list works;
-	unsigned work_count;
+	struct works works;
 	struct turns turns;
 	char loop_text[UPSTREAM_TEXT_MAX + 48];
 	uint64_t last_reply_ms; /* from any upstream */
@@ -79,64 +69,6 @@ static void on_era_gone(void *arg)
 	free_if_closed(stage);
 }
 
-static bool has_cd(const struct question *question)
-{
-	return question->flags & DNS_FLAG_CD;
-}
-
-/* What makes two questions one for the upstream. */
-static uint64_t hash_question(const struct forward_stage *stage, const struct question *question)
-{
-	uint8_t key[KEY_MAX];
-
-	store_be16(key, question->type);
-	store_be16(key + 2, question->qclass);
-	key[4] = (uint8_t)((question->has_do ? 1 : 0) | (has_cd(question) ? 2 : 0));
-	memcpy(key + 5, question->folded, question->name_length);
-	return hash_bytes(&stage->secret, key, (size_t)question->name_length + 5);
-}
-
-static bool is_same_question(const struct question *a, const struct question *b)
-{
-	return a->type == b->type && a->qclass == b->qclass && a->has_do == b->has_do &&
-	       has_cd(a) == has_cd(b) && a->name_length == b->name_length &&
-	       memcmp(a->folded, b->folded, a->name_length) == 0;
-}
-
-static struct work *find_work(const struct forward_stage *stage, uint64_t hash,
-			      const struct question *question)
-{
-	struct work *work = stage->bucket[hash % BUCKETS];
-
-	while (work && (work->hash != hash || !is_same_question(&work->question, question)))
-		work = work->next;
-	return work;
-}
-
-static void add_work(struct forward_stage *stage, struct work *work)
-{
-	struct work **bucket = &stage->bucket[work->hash % BUCKETS];
-
-	work->next = *bucket;
-	*bucket = work;
-	work->is_joinable = true;
-	list_append(&stage->works, &work->by_stage);
-	stage->work_count++;
-}
-
-/* From here on the same question begins a new exchange. */
-static void hide_work(struct work *work)
-{
-	struct work **link = &work->stage->bucket[work->hash % BUCKETS];
-
-	if (!work->is_joinable)
-		return;
-	while (*link != work)
-		link = &(*link)->next;
-	*link = work->next;
-	work->is_joinable = false;
-}
-
 struct forward_stage *forward_stage_open(const struct forward_doors *doors,
 					 const struct config *config)
 {
@@ -158,8 +90,7 @@ struct forward_stage *forward_stage_open(const struct forward_doors *doors,
 							 .on_closed = on_exchange_closed,
 							 .is_ours = is_ours,
 							 .is_ours_arg = stage };
-	hash_random(&stage->secret, sizeof(stage->secret));
-	list_init(&stage->works);
+	works_init(&stage->works);
 	snprintf(stage->loop_text, sizeof(stage->loop_text), "%s",
 		 "upstream leads back to this resolver");
 	turns_init(&stage->turns);
@@ -194,7 +125,7 @@ static bool is_ours(const void *arg, const uint8_t *name, size_t length)
 
 static void free_if_closed(struct forward_stage *stage)
 {
-	if (stage->udp || stage->work_count > 0 || stage->era_count > 0)
+	if (stage->udp || !list_is_empty(&stage->works.all) || stage->era_count > 0)
 		return;
 	free(stage->zones);
 	stage->closed(stage->closed_arg);
@@ -218,9 +149,7 @@ static void forsake(struct work *work)
 
 static void drop_work(struct work *work)
 {
-	hide_work(work);
-	list_remove(&work->by_stage);
-	work->stage->work_count--;
+	works_remove(&work->stage->works, &work->entry);
 	free(work);
 }
 
@@ -237,11 +166,11 @@ void forward_stage_close(struct forward_stage *stage, void (*closed)(void *), vo
 		forsake(work);
 		drop_work(work);
 	}
-	list_for_each (node, &stage->works) {
-		struct work *work = list_entry(node, struct work, by_stage);
+	list_for_each (node, &stage->works.all) {
+		struct work *work = list_entry(node, struct work, entry.by_works);
 
 		forsake(work);
-		hide_work(work);
+		works_hide(&stage->works, &work->entry);
 		exchange_abort(work->exchange);
 	}
 	era_drop(stage->era);
@@ -273,14 +202,14 @@ bool forward_stage_set_upstreams(struct forward_stage *stage, struct upstream_li
 void forward_stage_flush(struct forward_stage *stage, const uint8_t *name, size_t length)
 {
 	failures_clear(&stage->failures);
-	list_for_each (node, &stage->works) {
-		struct work *work = list_entry(node, struct work, by_stage);
+	list_for_each (node, &stage->works.all) {
+		struct work *work = list_entry(node, struct work, entry.by_works);
 
-		if (!work->exchange ||
-		    !name_is_in(work->question.folded, work->question.name_length, name, length))
+		if (!work->exchange || !name_is_in(work->entry.question.folded,
+						   work->entry.question.name_length, name, length))
 			continue;
 		work->is_outdated = true;
-		hide_work(work);
+		works_hide(&stage->works, &work->entry);
 	}
 }
 
@@ -330,7 +259,7 @@ enum verdict forward_stage_ask(struct forward_stage *stage, struct query *query,
 		answer_fail(out, METRIC_STAGE_FORWARD, DNS_EDE_OTHER, stage->loop_text);
 		return VERDICT_FAILED;
 	}
-	if (failures_has(&stage->failures, hash_question(stage, question), now_ms)) {
+	if (failures_has(&stage->failures, works_hash(&stage->works, question), now_ms)) {
 		answer_fail(out, METRIC_STAGE_FORWARD, DNS_EDE_CACHED_ERROR,
 			    "failed upstream a moment ago");
 		return VERDICT_FAILED;
@@ -356,8 +285,8 @@ static bool start_work(struct forward_stage *stage, struct work *work, uint64_t 
 	work->exchange = &running->exchange;
 	work->began_ms = now_ms;
 	work->era = era_hold(stage->era);
-	exchange_start(work->exchange, &stage->exchange_doors, &work->question, work->era->health,
-		       work->era->pool, work->deadline_ms, now_ms);
+	exchange_start(work->exchange, &stage->exchange_doors, &work->entry.question,
+		       work->era->health, work->era->pool, work->deadline_ms, now_ms);
 	return true;
 }
 
@@ -393,10 +322,12 @@ static bool begin_work(struct forward_stage *stage, struct work *work, const str
 enum verdict forward_stage_wait(struct forward_stage *stage, struct query *query, uint64_t now_ms,
 				struct answer *out)
 {
-	uint64_t hash = hash_question(stage, &query->question);
-	struct work *work = find_work(stage, hash, &query->question);
+	uint64_t hash = works_hash(&stage->works, &query->question);
+	struct works_entry *same = works_find(&stage->works, hash, &query->question);
+	struct work *work;
 
-	if (work) {
+	if (same) {
+		work = list_entry(same, struct work, entry);
 		list_append(&work->waiting, &query->by_cause);
 		metrics_add(stage->doors.metrics, METRIC_UPSTREAM_COALESCED, 1);
 		return VERDICT_PENDING;
@@ -407,15 +338,15 @@ enum verdict forward_stage_wait(struct forward_stage *stage, struct query *query
 	if (!work)
 		return refuse_work(stage, out);
 	work->stage = stage;
-	work->hash = hash;
+	work->entry.hash = hash;
 	work->deadline_ms = query->deadline_ms;
-	work->question = query->question;
+	work->entry.question = query->question;
 	list_init(&work->waiting);
 	if (!begin_work(stage, work, &query->client.peer, now_ms)) {
 		free(work);
 		return refuse_work(stage, out);
 	}
-	add_work(stage, work);
+	works_add(&stage->works, &work->entry);
 	list_append(&work->waiting, &query->by_cause);
 	return VERDICT_PENDING;
 }
@@ -427,7 +358,7 @@ static bool is_for_new_upstreams(const struct work *work, const struct reply *re
 	return (!reply || reply->image->rcode == DNS_SERVFAIL) && work->era != work->stage->era &&
 	       now_ms < work->deadline_ms && !list_is_empty(&work->waiting) &&
 	       upstream_list_covers(upstream_health_list(work->stage->era->health),
-				    work->question.folded, work->question.name_length);
+				    work->entry.question.folded, work->entry.question.name_length);
 }
 
 static void on_exchange_done(struct exchange *exchange, struct reply *reply, uint16_t ede,
@@ -445,14 +376,14 @@ static void on_exchange_done(struct exchange *exchange, struct reply *reply, uin
 		return;
 	}
 	/* Whoever asks the same from within the callbacks begins anew. */
-	hide_work(work);
+	works_hide(&work->stage->works, &work->entry);
 	if (!reply)
 		metrics_add(doors->metrics, METRIC_UPSTREAM_FAILED, 1);
 	if (reply)
 		work->stage->last_reply_ms = now_ms;
 	/* Our own refusal, by way of the upstream that led back to us. */
 	if ((!reply || reply->image->rcode == DNS_SERVFAIL) && work->era == work->stage->era &&
-	    leads_only_back(work->stage, &work->question, now_ms)) {
+	    leads_only_back(work->stage, &work->entry.question, now_ms)) {
 		if (reply)
 			free(reply->image);
 		reply = NULL;
@@ -462,13 +393,13 @@ static void on_exchange_done(struct exchange *exchange, struct reply *reply, uin
 	if (!reply || reply->image->rcode == DNS_SERVFAIL)
 		era_suspect_loop(work->era, now_ms);
 	if (!reply || reply->image->rcode == DNS_SERVFAIL)
-		failures_note(&work->stage->failures, work->hash,
+		failures_note(&work->stage->failures, work->entry.hash,
 			      work->stage->last_reply_ms >= work->began_ms, now_ms);
 	else
-		failures_forget(&work->stage->failures, work->hash);
+		failures_forget(&work->stage->failures, work->entry.hash);
 	if (reply && work->is_outdated)
 		reply->positive_ttl = reply->negative_ttl = 0;
-	doors->on_reply(doors->arg, &work->question, reply);
+	doors->on_reply(doors->arg, &work->entry.question, reply);
 	while ((node = list_pop(&work->waiting))) {
 		struct query *query = list_entry(node, struct query, by_cause);
 
