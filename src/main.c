@@ -98,7 +98,6 @@ static int run_help(void)
 		buf_printf(&text, "  %-10s %s\n", VERBS[i].name, VERBS[i].help);
 	buf_puts(&text, "\n");
 	option_help_print(&text);
-	buf_puts(&text, "\n  --help, --version, --print-config\n");
 	fputs(text.failed ? "nomad-dns: out of memory\n" : text.data, stdout);
 	buf_deinit(&text);
 	return EX_OK;

@@ -1,8 +1,8 @@
 /*
  * Counters. The table in metrics.c has one row per metric: name, help, type, label. Each thread
  * owns one block and adds to it without a lock (relaxed atomics, one writer); the admin room sums
- * the blocks when it is asked. A row here also needs its line in METRIC_ROWS of metrics.c; tests
- * hold the two together.
+ * the blocks when it is asked. A row here also needs its line in METRIC_ROWS of metrics.c and its
+ * entry in man/nomad-dns.8; tests hold them together.
  */
 #pragma once
 

@@ -22,9 +22,7 @@ static void print_row(struct buf *out, const struct option_row *row)
 
 void option_help_print(struct buf *out)
 {
-	buf_puts(out, "Usage: nomad-dns [VERB] [OPTION]...\n\n"
-		      "Answers DNS for the services Nomad knows and forwards the rest.\n\n"
-		      "Options, with their defaults in brackets:\n");
+	buf_puts(out, "options, with their defaults in brackets:\n");
 	for (size_t i = 0; i < option_row_count; i++)
 		print_row(out, &option_rows[i]);
 	buf_printf(out, "  %-*s%s\n", HELP_COLUMN - 2, "--print-config",

@@ -1,6 +1,6 @@
 /*
- * The table, in the order of --help. A row here also needs its field in struct config, its line in
- * the reference of options, and, if it takes effect at once on reload, someone who reads it then.
+ * The table, in the order of --help. A row here also needs its field in struct config, its entry in
+ * man/nomad-dns.8, and, if it takes effect at once on reload, someone who reads it then.
  */
 #include "config/options.h"
 

@@ -274,6 +274,29 @@ def test_what_needs_a_restart_changes_nowhere_before_it(start, nomad, upstream, 
     assert "203.0.113.66" not in records(client.ask("alias.example.org"))
 
 
+def test_a_changed_resolv_conf_is_taken_up_without_a_signal(start, nomad, tmp_path):
+    path = tmp_path / "resolv.conf"
+    path.write_text("nameserver 192.0.2.1\n")
+    daemon = start(nomad=nomad.address, forward=str(path))
+    assert "upstream resolvers: 192.0.2.1:53" in daemon.output()
+    other = tmp_path / "other"
+    other.write_text("nameserver 192.0.2.2\nnameserver 192.0.2.3\n")
+    other.rename(path)  # as those who write it do
+
+    def check():
+        assert "upstream resolvers: 192.0.2.2:53, 192.0.2.3:53" in daemon.output()
+
+    eventually(check)
+    path.unlink()
+    eventually(lambda: assert_in("no upstream resolver", daemon.output()))
+    path.write_text("nameserver 192.0.2.4\n")
+    eventually(lambda: assert_in("upstream resolvers: 192.0.2.4:53", daemon.output()))
+
+
+def assert_in(words, text):
+    assert words in text
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_with_0(start, nomad, upstream, number):
     daemon = start(nomad=nomad.address, forward=upstream.address)
