@@ -174,6 +174,7 @@ static int start_workers(struct daemon *d)
 	d->workers = calloc(d->config->workers, sizeof(*d->workers));
 	if (!d->upstreams || !d->needs || !d->workers)
 		return EX_OSERR;
+	upstream_list_load_cas(d->upstreams);
 	daemon_say_upstreams(d->upstreams, report);
 	for (unsigned i = 0; i < d->config->workers; i++) {
 		struct worker_setup setup = { .index = (uint8_t)i,

@@ -254,6 +254,7 @@ static void renew_upstreams(struct daemon *d)
 		upstream_list_drop(next);
 		return;
 	}
+	upstream_list_load_cas(next);
 	upstream_list_drop(d->upstreams);
 	d->upstreams = next;
 	daemon_say_upstreams(next, report);

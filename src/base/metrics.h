@@ -51,6 +51,9 @@ enum metric {
 	METRIC_UPSTREAM_FAILED,	     /* exchanges that ended without an answer */
 	METRIC_UPSTREAM_COALESCED,   /* questions that joined an exchange under way */
 	METRIC_UPSTREAM_LOOPS,	     /* upstreams found to lead back to us */
+	METRIC_UPSTREAM_TLS_FULL,    /* handshakes, by how they ended */
+	METRIC_UPSTREAM_TLS_RESUMED,
+	METRIC_UPSTREAM_TLS_FAILED,
 	/* control plane: the main thread */
 	METRIC_NOMAD_REQUESTS_LIST,
 	METRIC_NOMAD_REQUESTS_SERVICE,
@@ -77,6 +80,8 @@ enum metric {
 	METRIC_CACHE_BYTES,
 	METRIC_QUERIES_WAITING,
 	METRIC_TCP_CLIENTS,
+	METRIC_UPSTREAM_CONNECTIONS_TCP, /* open now */
+	METRIC_UPSTREAM_CONNECTIONS_TLS,
 	METRIC_NOMAD_SERVICES,
 	METRIC_NOMAD_INSTANCES,
 	METRIC_NOMAD_INDEX,
@@ -106,6 +111,11 @@ static inline void metrics_add(struct metrics *metrics, enum metric metric, uint
 	uint64_t old = atomic_load_explicit(&metrics->value[metric], memory_order_relaxed);
 
 	atomic_store_explicit(&metrics->value[metric], old + amount, memory_order_relaxed);
+}
+
+static inline void metrics_subtract(struct metrics *metrics, enum metric metric, uint64_t amount)
+{
+	metrics_add(metrics, metric, 0 - amount);
 }
 
 static inline void metrics_set(struct metrics *metrics, enum metric metric, uint64_t value)

@@ -342,6 +342,11 @@ int connection_open(struct connection *connection, uv_loop_t *loop,
 	return 0;
 }
 
+bool connection_is_resumed(const struct connection *connection)
+{
+	return connection->tls && tls_is_resumed(connection->tls);
+}
+
 int connection_write(struct connection *connection, const uint8_t *frame, size_t length)
 {
 	if (buf_append(&connection->out, frame, length)) {

@@ -55,6 +55,9 @@ int connection_open(struct connection *connection, uv_loop_t *loop,
 		    const struct connection_doors *doors, const struct addr *upstream,
 		    struct tls *tls);
 
+/* Whether it is over TLS with a session resumed; once it is open. */
+bool connection_is_resumed(const struct connection *connection);
+
 /* A message with its length in front, to an open connection. 0 or -ENOMEM. */
 int connection_write(struct connection *connection, const uint8_t *frame, size_t length);
 

@@ -65,9 +65,8 @@ struct exchange_tcp_pool {
 	uv_loop_t *loop;
 	struct metrics *metrics;
 	struct upstream_list *list;
-	struct tls_context *tls_context; /* NULL: no upstream wants TLS yet */
-	unsigned open_handles;		 /* links and the anchor */
-	uv_idle_t anchor; /* never started: so that closing always goes through the loop */
+	unsigned open_handles; /* links and the anchor */
+	uv_idle_t anchor;      /* never started: so that closing always goes through the loop */
 	void (*closed)(void *arg);
 	void *closed_arg;
 	size_t count;
@@ -110,7 +109,6 @@ static void drop_handle(struct exchange_tcp_pool *pool)
 		return;
 	for (size_t i = 0; i < pool->count; i++)
 		tls_ticket_forget(&pool->stream[i].ticket);
-	tls_context_drop(pool->tls_context);
 	upstream_list_drop(pool->list);
 	pool->closed(pool->closed_arg);
 	free(pool);
@@ -227,11 +225,30 @@ static bool has_open_link(const struct stream *stream)
 	return false;
 }
 
+static enum metric open_gauge(const struct link *link)
+{
+	return link->stream->upstream->is_tls ? METRIC_UPSTREAM_CONNECTIONS_TLS
+					      : METRIC_UPSTREAM_CONNECTIONS_TCP;
+}
+
+static void count_open(const struct link *link)
+{
+	struct metrics *metrics = link->stream->pool->metrics;
+
+	metrics_add(metrics, open_gauge(link), 1);
+	if (link->stream->upstream->is_tls)
+		metrics_add(metrics,
+			    connection_is_resumed(&link->connection) ? METRIC_UPSTREAM_TLS_RESUMED
+								     : METRIC_UPSTREAM_TLS_FULL,
+			    1);
+}
+
 static void on_open(struct connection *connection)
 {
 	struct link *link = list_entry(connection, struct link, connection);
 
 	link->is_open = true;
+	count_open(link);
 	link->heard_ms = clock_now_ms();
 	say_works(link->stream);
 	dispatch(link->stream);
@@ -357,6 +374,8 @@ static void end_link(struct link *link, int error, const char *why)
 
 	list_init(&failed);
 	hand_back(link, error, &failed);
+	if (!link->is_open && stream->upstream->is_tls)
+		metrics_add(stream->pool->metrics, METRIC_UPSTREAM_TLS_FAILED, 1);
 	if (!link->is_open && has_open_link(stream)) { /* it takes no second one */
 		stream->refused_until_ms = clock_now_ms() + REFUSED_MS;
 	} else if (!link->is_open) { /* whoever waits, waited for this */
@@ -390,6 +409,8 @@ static void on_closed(struct connection *connection)
 	struct link *link = list_entry(connection, struct link, connection);
 	struct exchange_tcp_pool *pool = link->stream->pool;
 
+	if (link->is_open)
+		metrics_subtract(pool->metrics, open_gauge(link), 1);
 	free(link);
 	drop_handle(pool);
 }
@@ -399,13 +420,11 @@ static const struct connection_doors connection_doors = { on_open, on_message, o
 /* 0 or -errno. */
 static int new_tls(struct stream *stream, struct tls **out_tls)
 {
-	struct exchange_tcp_pool *pool = stream->pool;
+	struct tls_context *context = stream->pool->list->tls_context;
 
-	if (!pool->tls_context)
-		pool->tls_context = tls_context_hold();
-	if (!pool->tls_context)
+	if (!context)
 		return -ENOMEM;
-	*out_tls = tls_new(pool->tls_context, stream->upstream->tls_name, &stream->upstream->addr,
+	*out_tls = tls_new(context, stream->upstream->tls_name, &stream->upstream->addr,
 			   &stream->ticket);
 	return *out_tls ? 0 : -ENOMEM;
 }

@@ -4,22 +4,24 @@
  */
 #include "forward/tls.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
-#include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 
 #include "base/str.h"
 
 #define WHY_MAX 200
 #define SCRATCH_BYTES 1024
+#define HASH_DIGITS 8
 
 struct tls_context {
 	SSL_CTX *ssl;
-	unsigned holders;
 };
 
 struct tls {
@@ -29,10 +31,6 @@ struct tls {
 	char why[WHY_MAX];
 };
 
-/* One for all threads: the system's CAs are some megabytes. */
-static pthread_mutex_t context_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct tls_context shared;
-
 /* Called when a session can be resumed later: after the handshake, with TLS 1.3 some time after. */
 static int on_new_session(SSL *ssl, SSL_SESSION *session)
 {
@@ -41,6 +39,82 @@ static int on_new_session(SSL *ssl, SSL_SESSION *session)
 	SSL_SESSION_free(tls->ticket->session);
 	tls->ticket->session = session;
 	return 1; /* the reference is ours now */
+}
+
+/* Each file of a directory that c_rehash has named by its subject: 1a2b3c4d.0. */
+static void load_directory(SSL_CTX *ssl, const char *path)
+{
+	DIR *directory = opendir(path);
+	struct dirent *entry;
+	char file[PATH_MAX];
+
+	while (directory && (entry = readdir(directory))) {
+		if (strspn(entry->d_name, "0123456789abcdef") == HASH_DIGITS &&
+		    entry->d_name[HASH_DIGITS] == '.' && entry->d_name[HASH_DIGITS + 1] != 'r' &&
+		    str_format(file, sizeof(file), "%s/%s", path, entry->d_name) > 0)
+			SSL_CTX_load_verify_file(ssl, file);
+	}
+	if (directory)
+		closedir(directory);
+}
+
+/* Calls `each` with every directory of SSL_CERT_DIR or the default. */
+static void walk_directories(void (*each)(void *arg, const char *path), void *arg)
+{
+	const char *from = getenv(X509_get_default_cert_dir_env());
+	char path[PATH_MAX];
+
+	if (!from)
+		from = X509_get_default_cert_dir();
+	while (*from) {
+		size_t length = strcspn(from, ":");
+
+		if (str_format(path, sizeof(path), "%.*s", (int)length, from) > 0)
+			each(arg, path);
+		from += length + (from[length] == ':');
+	}
+}
+
+static const char *ca_file(void)
+{
+	const char *path = getenv(X509_get_default_cert_file_env());
+
+	return path ? path : X509_get_default_cert_file();
+}
+
+static void load_one_directory(void *arg, const char *path)
+{
+	load_directory(arg, path);
+}
+
+/* OpenSSL's own way would look into the directory at each handshake. Where there is nothing, no
+ * certificate will be believed, and that is said by name then. */
+static void load_cas(SSL_CTX *ssl)
+{
+	SSL_CTX_load_verify_file(ssl, ca_file());
+	walk_directories(load_one_directory, ssl);
+}
+
+static void stamp_path(void *arg, const char *path)
+{
+	uint64_t *stamp = arg;
+	struct stat about;
+
+	if (stat(path, &about))
+		return;
+	*stamp = *stamp * 31 + (uint64_t)about.st_ino;
+	*stamp = *stamp * 31 + (uint64_t)about.st_size;
+	*stamp = *stamp * 31 + (uint64_t)about.st_mtim.tv_sec;
+	*stamp = *stamp * 31 + (uint64_t)about.st_mtim.tv_nsec;
+}
+
+uint64_t tls_ca_stamp(void)
+{
+	uint64_t stamp = 1;
+
+	stamp_path(&stamp, ca_file());
+	walk_directories(stamp_path, &stamp);
+	return stamp;
 }
 
 static SSL_CTX *make_context(void)
@@ -56,40 +130,32 @@ static SSL_CTX *make_context(void)
 	SSL_CTX_set_options(ssl, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
 	SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER, NULL);
-	/* Where there are none, no certificate will be believed, and that is said by name then. */
-	SSL_CTX_set_default_verify_paths(ssl);
+	load_cas(ssl);
 	SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
 	SSL_CTX_sess_set_new_cb(ssl, on_new_session);
 	return ssl;
 }
 
-struct tls_context *tls_context_hold(void)
+struct tls_context *tls_context_new(void)
 {
-	struct tls_context *context = NULL;
+	struct tls_context *context = calloc(1, sizeof(*context));
 
-	pthread_mutex_lock(&context_lock);
 	ERR_clear_error();
-	if (!shared.ssl)
-		shared.ssl = make_context();
-	if (shared.ssl) {
-		shared.holders++;
-		context = &shared;
-	}
+	if (context)
+		context->ssl = make_context();
 	ERR_clear_error();
-	pthread_mutex_unlock(&context_lock);
-	return context;
+	if (!context || context->ssl)
+		return context;
+	free(context);
+	return NULL;
 }
 
-void tls_context_drop(struct tls_context *context)
+void tls_context_free(struct tls_context *context)
 {
 	if (!context)
 		return;
-	pthread_mutex_lock(&context_lock);
-	if (--context->holders == 0) {
-		SSL_CTX_free(context->ssl);
-		context->ssl = NULL;
-	}
-	pthread_mutex_unlock(&context_lock);
+	SSL_CTX_free(context->ssl);
+	free(context);
 }
 
 void tls_ticket_forget(struct tls_ticket *ticket)
@@ -229,6 +295,11 @@ int tls_shake_hands(struct tls *tls)
 		return 0;
 	returned = result_of(tls, returned);
 	return returned ? returned : fail(tls);
+}
+
+bool tls_is_resumed(const struct tls *tls)
+{
+	return SSL_session_reused(tls->ssl);
 }
 
 ssize_t tls_read(struct tls *tls, uint8_t *out, size_t capacity)

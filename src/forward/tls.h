@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -14,11 +15,17 @@
 
 struct tls;
 
-/* What all sessions of the process share; safe from any thread. The CAs are read by the first
- * holder. NULL: out of memory. */
+/*
+ * What sessions share, from any thread: above all the CAs, as the files have them now. Reading them
+ * takes up to some tenths of a second, so it is nothing for a thread that answers questions; later
+ * no file is read any more. NULL: out of memory.
+ */
 struct tls_context;
-struct tls_context *tls_context_hold(void);
-void tls_context_drop(struct tls_context *context);
+struct tls_context *tls_context_new(void);
+void tls_context_free(struct tls_context *context); /* sessions may outlive it */
+
+/* Changes when the files of the CAs do. */
+uint64_t tls_ca_stamp(void);
 
 /* One server's memory, with which the next session to it resumes (RFC 8446 §2.2). Zeroed is empty;
  * outlives its sessions, and never serves another server or name. */
@@ -43,6 +50,9 @@ void tls_sent(struct tls *tls, size_t length);
 
 /* 0: the handshake is done; -EAGAIN: it waits for the network; -EPROTO: it failed, see tls_why. */
 int tls_shake_hands(struct tls *tls);
+
+/* Whether the handshake, which is done, was a short one: the session was resumed. */
+bool tls_is_resumed(const struct tls *tls);
 
 /* Text: its length; 0: the server has ended the session; -EAGAIN: none yet; -EPROTO: see tls_why.
  */

@@ -9,6 +9,7 @@
 #include "config/resolv_conf.h"
 #include "dns/name.h"
 #include "forward/own_address.h"
+#include "forward/tls.h"
 
 struct report { /* lines for the operator */
 	char *text;
@@ -139,6 +140,15 @@ static void warn_of_clear_text(const struct upstream_list *list, struct report *
 	}
 }
 
+static bool has_tls(const struct upstream_list *list)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		if (list->upstream[i].is_tls)
+			return true;
+	}
+	return false;
+}
+
 struct upstream_list *upstream_list_new(const struct config *config, char *out_report,
 					size_t capacity)
 {
@@ -170,6 +180,8 @@ struct upstream_list *upstream_list_new(const struct config *config, char *out_r
 		}
 	}
 	warn_of_clear_text(list, &report);
+	if (has_tls(list))
+		list->ca_stamp = tls_ca_stamp();
 	fitted = realloc(list, sizeof(*list) + list->count * sizeof(list->upstream[0]));
 	return fitted ? fitted : list;
 }
@@ -182,13 +194,22 @@ struct upstream_list *upstream_list_hold(struct upstream_list *list)
 
 void upstream_list_drop(struct upstream_list *list)
 {
-	if (list && atomic_fetch_sub_explicit(&list->references, 1, memory_order_acq_rel) == 1)
-		free(list);
+	if (!list || atomic_fetch_sub_explicit(&list->references, 1, memory_order_acq_rel) != 1)
+		return;
+	tls_context_free(list->tls_context);
+	free(list);
+}
+
+void upstream_list_load_cas(struct upstream_list *list)
+{
+	if (has_tls(list) && !list->tls_context)
+		list->tls_context = tls_context_new();
 }
 
 bool upstream_list_same(const struct upstream_list *a, const struct upstream_list *b)
 {
-	if (a->forwards_nothing != b->forwards_nothing || a->count != b->count)
+	if (a->forwards_nothing != b->forwards_nothing || a->count != b->count ||
+	    a->ca_stamp != b->ca_stamp)
 		return false;
 	for (size_t i = 0; i < a->count; i++) {
 		if (!is_same_upstream(&a->upstream[i], &b->upstream[i]))

@@ -15,9 +15,14 @@
 #include "dns/dns.h"
 #include "forward/loop.h"
 
+struct tls_context;
+
 struct upstream_list {
 	atomic_uint references;
 	struct loop_memory loops;
+	struct tls_context
+		*tls_context;  /* NULL: upstream_list_load_cas was not called, or had no need to */
+	uint64_t ca_stamp;     /* of the CAs' files; 0: no upstream wants TLS */
 	bool forwards_nothing; /* forward=none */
 	size_t count;
 	struct upstream {
@@ -40,8 +45,13 @@ struct upstream_list {
  */
 struct upstream_list *upstream_list_new(const struct config *config, char *out_report,
 					size_t capacity);
+
+/* Reads the CAs, if an upstream wants TLS (tls.h), before the list is anybody else's. */
+void upstream_list_load_cas(struct upstream_list *list);
 struct upstream_list *upstream_list_hold(struct upstream_list *list);
 void upstream_list_drop(struct upstream_list *list);
+
+/* Whether they are the same upstreams, in the same order, with the same CAs. */
 bool upstream_list_same(const struct upstream_list *a, const struct upstream_list *b);
 
 /* "192.0.2.1:53", "tls://192.0.2.1:853#dns.example". */

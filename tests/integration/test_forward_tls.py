@@ -1,5 +1,6 @@
 """DNS over TLS to upstreams: who is believed, what is never sent in clear, how connections are kept."""
 
+import signal
 import ssl
 import threading
 
@@ -186,6 +187,69 @@ def test_it_says_when_it_works_again(dot, over_tls, named):
     eventually(lambda: assert_answered(client, "b.example.org"))
     assert client.daemon.output().count("cannot be used") == 1
     assert client.daemon.output().count("works again") == 1
+
+
+# ---- the CAs ----
+
+def trust(path, ca):
+    path.write_bytes(open(ca, "rb").read())
+    return str(path)
+
+
+def test_the_cas_are_read_at_start_and_no_later(dot, over_tls, named, certificates, tmp_path):
+    """Nothing is read while questions are answered: a file that goes away is not missed."""
+    fake = dot(named["dns"])
+    path = tmp_path / "trusted.pem"
+    client = over_tls(fake.forward("dns.example"), ca=trust(path, certificates.ca))
+    path.unlink()
+    assert_answered(client, "www.example.org")
+
+
+def test_other_cas_count_from_the_next_reload_on(dot, over_tls, named, certificates, tmp_path):
+    fake = dot(named["dns"])
+    path = tmp_path / "trusted.pem"
+    client = over_tls(fake.forward("dns.example"), ca=trust(path, certificates.other_ca))
+    assert rcode(client.ask("a.example.org")) == "SERVFAIL" and fake.count() == 0
+    trust(path, certificates.ca)
+    client.daemon.process.send_signal(signal.SIGHUP)
+    eventually(lambda: assert_answered(client, "b.example.org"))
+
+
+def test_a_directory_of_cas_is_read_too(dot, start, nomad, named, certificates, tmp_path):
+    fake = dot(named["dns"])
+    trust(tmp_path / "ca.pem", certificates.ca)
+    run("rehash", str(tmp_path))
+    client = Client(start("--workers=1", nomad=nomad.address, forward=fake.forward("dns.example"),
+                          env={"SSL_CERT_FILE": "/nonexistent", "SSL_CERT_DIR": f"/nonexistent:{tmp_path}"}))
+    for path in tmp_path.iterdir():
+        if path.is_symlink():
+            path.unlink()
+    assert_answered(client, "www.example.org")
+
+
+# ---- what is counted ----
+
+def test_handshakes_and_connections_are_counted(dot, over_tls, named):
+    good, bad = dot(named["dns"]), dot(named["expired"])
+    client = over_tls(bad.forward("dns.example"), good.forward("dns.example"))
+
+    def counts():
+        metrics = client.daemon.metrics()
+        family = "nomad_dns_forward_tls_handshakes_total"
+        return ([metrics[f'{family}{{result="{result}"}}'] for result in ("full", "resumed", "failed")],
+                metrics['nomad_dns_forward_connections{proto="tls"}'])
+
+    assert_answered(client, "a.example.org")
+    assert counts() == ([1, 0, 1], 1)
+    good.hang_up()
+
+    def is_closed():
+        assert counts()[1] == 0
+
+    eventually(is_closed)
+    assert_answered(client, "b.example.org")
+    (full, resumed, failed), is_open = counts()
+    assert (full, resumed, is_open) == (1, 1, 1) and failed >= 1
 
 
 # ---- what else is told ----

@@ -78,7 +78,7 @@ static int tear_down(void **state)
 	uv_run(&loop, UV_RUN_DEFAULT);
 	stream_server_close(&server);
 	tls_ticket_forget(&ticket);
-	tls_context_drop(context);
+	tls_context_free(context);
 	context = NULL;
 	return uv_loop_close(&loop);
 }
@@ -94,7 +94,7 @@ static void connect_tls(const char *name)
 	struct tls *tls;
 
 	if (!context)
-		context = tls_context_hold();
+		context = tls_context_new();
 	tls = tls_new(context, name, &server.addr, &ticket);
 	assert_non_null(tls);
 	assert_int_equal(connection_open(&connection, &loop, &doors, &server.addr, tls), 0);

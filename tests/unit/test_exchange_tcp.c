@@ -98,6 +98,7 @@ static void open_pool(const struct stream_identity *identity, const char *name,
 	forward.address = server.addr;
 	strncpy(forward.tls_name, name, sizeof(forward.tls_name) - 1);
 	list = upstream_list_new(&config, NULL, 0);
+	upstream_list_load_cas(list);
 	pool = exchange_tcp_pool_open(&loop, &metrics, list);
 	upstream_list_drop(list);
 	assert_non_null(pool);
