@@ -148,7 +148,7 @@ struct large {
 };
 
 struct watch {
-	struct map *names; /* key → struct watched: made live since the last wake */
+	struct map *names; /* folded, namespace NUL service NUL: made live since the last wake */
 	uint64_t refreshed_ms, refresh_at_ms;
 	struct call *audit; /* looks whether the alarm missed something */
 	uint64_t audit_at_ms, audited_ms, suspect_ms, suspect_index; /* 0: none */

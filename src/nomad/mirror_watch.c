@@ -18,10 +18,6 @@
 #define AUDIT_DOUBT_MS 30000 /* … unless the alarm was wrong before */
 #define SUSPECT_MS 1000
 
-struct watched {
-	struct need need; /* ready to be sent */
-};
-
 /* false: these names have no place in DNS. */
 bool mirror_watch_need(const char *namespace, const char *service, struct need *out)
 {
@@ -48,49 +44,44 @@ void mirror_watch_refresh(struct mirror *mirror, const char *namespace, const ch
 void mirror_watch_note(struct mirror *mirror, const char *namespace, const char *service)
 {
 	struct map *names = mirror->watch.names;
-	struct watched *watched;
 	struct need need;
+	char key[MIRROR_KEY_MAX];
+	size_t a, b;
 
 	if (mirror_tier(mirror) == TIER_STREAM || !mirror_watch_need(namespace, service, &need))
 		return;
 	mirror_large_note(mirror, &need);
-	if (map_count(names) >= NAMES_MAX || map_find(names, &need, sizeof(need)))
-		return;
-	watched = malloc(sizeof(*watched));
-	if (!watched)
-		return;
-	watched->need = need;
-	if (map_put(names, &need, sizeof(need), watched) < 0)
-		free(watched);
-}
-
-static bool was_asked(struct mirror *mirror, const struct need *need)
-{
-	char namespace[DNS_LABEL_MAX + 1] = "", service[DNS_LABEL_MAX + 1] = "";
-
-	memcpy(namespace, need->namespace_label, need->namespace_length);
-	memcpy(service, need->service_label, need->service_length);
-	return zone_take_asked(mirror->doors.zone, namespace, service) > 0;
+	a = need.namespace_length;
+	b = need.service_length;
+	memcpy(key, need.namespace_label, a);
+	key[a] = '\0';
+	memcpy(key + a + 1, need.service_label, b);
+	key[a + 1 + b] = '\0';
+	/* A name that has no place here is asked for again each time. */
+	if (map_count(names) < NAMES_MAX)
+		map_put(names, key, a + b + 2, names);
 }
 
 /* What is not in use any more is left out, and comes back when it is asked for. */
 static void refresh_asked(struct mirror *mirror, uint64_t now_ms)
 {
 	struct map *names = mirror->watch.names;
-	struct watched *watched;
-	size_t cursor = 0;
+	size_t cursor = 0, length;
+	const void *key;
 
 	mirror->watch.refreshed_ms = now_ms;
 	mirror->watch.refresh_at_ms = 0;
-	while ((watched = map_next(names, &cursor, NULL, NULL))) {
-		if (mirror_large_is_kept(mirror, &watched->need))
+	while (map_next(names, &cursor, &key, &length)) {
+		const char *namespace = key, *service = namespace + strlen(namespace) + 1;
+		struct need need;
+
+		mirror_watch_need(namespace, service, &need);
+		if (mirror_large_is_kept(mirror, &need))
 			continue;
-		if (was_asked(mirror, &watched->need)) {
-			mirror_need(mirror, &watched->need);
-			continue;
-		}
-		map_remove(names, &watched->need, sizeof(watched->need));
-		free(watched);
+		if (zone_take_asked(mirror->doors.zone, namespace, service) > 0)
+			mirror_need(mirror, &need);
+		else
+			map_remove(names, key, length);
 	}
 }
 
@@ -208,12 +199,6 @@ void mirror_watch_stop(struct mirror *mirror)
 
 void mirror_watch_forget(struct mirror *mirror)
 {
-	struct watched *watched;
-	size_t cursor = 0;
-
-	while (mirror->watch.names &&
-	       (watched = map_next(mirror->watch.names, &cursor, NULL, NULL)))
-		free(watched);
 	map_free(mirror->watch.names);
 	mirror->watch.names = NULL;
 }

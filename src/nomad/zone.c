@@ -17,11 +17,12 @@
 #include "nomad/zone_build.h"
 
 #define BUCKETS_START 64
-#define BUCKETS_MAX (1u << 18) /* chains that look long by chance would double it for ever */
+#define BUCKETS_MAX (1u << 18)
 #define TERMS 64	       /* how many ends of live terms are remembered */
 
 struct zone {
 	struct cds_lfht *table;
+	size_t name_count, bucket_count;
 	struct hash_key key;
 	struct config *first_config;	/* ours; whose zones we serve until a restart */
 	struct zone_settings *settings; /* RCU */
@@ -144,6 +145,16 @@ struct zone_name *zone_find(const struct zone *zone, const uint8_t *owner, size_
 	return node ? caa_container_of(node, struct zone_name, node) : NULL;
 }
 
+/* One bucket for each name: left to itself the library waits until eight share one, and each of
+ * them costs every reader and writer that passes a cache miss. */
+static void make_room(struct zone *zone)
+{
+	if (zone->name_count <= zone->bucket_count || zone->bucket_count >= BUCKETS_MAX)
+		return;
+	zone->bucket_count *= 2;
+	cds_lfht_resize(zone->table, zone->bucket_count);
+}
+
 static void put_name(struct zone *zone, struct zone_name *name)
 {
 	struct wanted wanted = { name->owner, name->owner_length };
@@ -164,6 +175,8 @@ static void put_name(struct zone *zone, struct zone_name *name)
 		urcu_qsbr_call_rcu(&gone->rcu, free_name_rcu);
 	}
 	zone_read_end();
+	zone->name_count += !old;
+	make_room(zone);
 }
 
 static void remove_name(struct zone *zone, const uint8_t *owner, size_t length)
@@ -172,8 +185,10 @@ static void remove_name(struct zone *zone, const uint8_t *owner, size_t length)
 
 	zone_read_begin();
 	name = zone_find(zone, owner, length);
-	if (name && cds_lfht_del(zone->table, &name->node) == 0)
+	if (name && cds_lfht_del(zone->table, &name->node) == 0) {
 		urcu_qsbr_call_rcu(&name->rcu, free_name_rcu);
+		zone->name_count--;
+	}
 	zone_read_end();
 }
 
@@ -186,8 +201,8 @@ struct zone *zone_new(struct config *config)
 	hash_random(&zone->key, sizeof(zone->key));
 	zone->first_config = config_hold(config);
 	zone->settings = make_settings(config, config);
-	zone->table = cds_lfht_new_flavor(BUCKETS_START, BUCKETS_START, BUCKETS_MAX,
-					  CDS_LFHT_AUTO_RESIZE | CDS_LFHT_ACCOUNTING,
+	zone->bucket_count = BUCKETS_START;
+	zone->table = cds_lfht_new_flavor(BUCKETS_START, BUCKETS_START, BUCKETS_MAX, 0,
 					  &urcu_qsbr_flavor, NULL);
 	if (zone->settings && zone->table)
 		return zone;

@@ -144,6 +144,25 @@ static void withdrawing_takes_a_name_out_of_every_zone(void **state)
 	zone_read_end();
 }
 
+static void many_names_come_and_go(void **state)
+{
+	char service[16], name[40];
+
+	(void)state;
+	for (unsigned i = 0; i < 3000; i++) {
+		snprintf(service, sizeof(service), "svc%u", i);
+		publish(service, "10.0.0.1");
+		if (i % 3 == 0)
+			zone_withdraw(zone, "default", service);
+	}
+	zone_read_begin();
+	for (unsigned i = 0; i < 3000; i++) {
+		snprintf(name, sizeof(name), "svc%u.default.service.nomad", i);
+		assert_int_equal(find(name) != NULL, i % 3 != 0);
+	}
+	zone_read_end();
+}
+
 static void a_namespace_knows_the_tags_seen_in_it(void **state)
 {
 	static const char *const tags[] = { "Primary", "no label.", "b" };
@@ -437,6 +456,7 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(withdrawing_takes_a_name_out_of_every_zone, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(many_names_come_and_go, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_namespace_knows_the_tags_seen_in_it, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(touching_moves_the_times_alone, set_up, tear_down),
