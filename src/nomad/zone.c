@@ -18,7 +18,7 @@
 
 #define BUCKETS_START 64
 #define BUCKETS_MAX (1u << 18)
-#define TERMS 64	       /* how many ends of live terms are remembered */
+#define TERMS 64 /* how many ends of live terms are remembered */
 
 struct zone {
 	struct cds_lfht *table;
