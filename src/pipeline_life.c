@@ -182,6 +182,13 @@ static void expire(struct pipeline *p, struct query *query, uint64_t now_ms)
 		query->nomad_outcome = NEED_LATE;
 		verdict = pipeline_walk(p, query, now_ms, &answer);
 	}
+	/* Its answer has come and it was put off: its turn is now. */
+	if (query->stage == QUERY_AT_CACHE)
+		verdict = pipeline_walk(p, query, now_ms, &answer);
+	if (verdict == VERDICT_ANSWERED) {
+		pipeline_finish(p, query, &answer);
+		return;
+	}
 	if (verdict == VERDICT_PENDING || verdict == VERDICT_PASS)
 		answer_fail(&answer,
 			    query->stage == QUERY_AT_NOMAD ? METRIC_STAGE_NOMAD

@@ -195,13 +195,25 @@ static bool is_answer(const struct image *image)
 	return image->rcode == DNS_NOERROR || image->rcode == DNS_NXDOMAIN;
 }
 
-/* RFC 8914 §4: a validator found the name bogus, or somebody does not want it to be answered. */
+/* RFC 8914 §4: a validator found the name bogus, or somebody does not want it to be answered. That
+ * keys or signatures are missing (9, 10) is also what it says when it cannot fetch them. */
 static bool is_verdict(uint16_t ede)
 {
-	if (ede >= DNS_EDE_BLOCKED && ede <= DNS_EDE_FILTERED)
+	switch (ede) {
+	case DNS_EDE_UNSUPPORTED_ALGORITHM:
+	case DNS_EDE_UNSUPPORTED_DIGEST:
+	case DNS_EDE_BOGUS:
+	case DNS_EDE_SIGNATURE_EXPIRED:
+	case DNS_EDE_SIGNATURE_NOT_YET_VALID:
+	case DNS_EDE_NO_ZONE_KEY:
+	case DNS_EDE_NSEC_MISSING:
+	case DNS_EDE_BLOCKED:
+	case DNS_EDE_CENSORED:
+	case DNS_EDE_FILTERED:
 		return true;
-	return ede >= DNS_EDE_UNSUPPORTED_ALGORITHM && ede <= DNS_EDE_NSEC_MISSING &&
-	       ede != DNS_EDE_STALE_ANSWER && ede != DNS_EDE_FORGED_ANSWER;
+	default:
+		return false;
+	}
 }
 
 bool cache_stage_is_last_word(const struct image *image)
@@ -229,7 +241,7 @@ static uint32_t choose_ttl(const struct cache_stage *stage, const struct reply *
 	const struct image *image = reply->image;
 	uint32_t ttl_s;
 
-	if (!is_answer(image))
+	if (reply->is_outdated || !is_answer(image))
 		return 0;
 	ttl_s = reply->is_negative ? reply->negative_ttl : reply->positive_ttl;
 	if (reply->is_negative && image->answer_count > 0)
@@ -251,7 +263,7 @@ const struct image *cache_stage_keep(struct cache_stage *stage, const struct que
 	*out_ttl_max_s = ttl_s ? ttl_s : UINT32_MAX;
 	if (ttl_s == 0 || cache_put(stage->cache, &key, image, ttl_s, reply->is_negative, now_ms)) {
 		stage->loose = image;
-		if (cache_stage_is_last_word(image))
+		if (!reply->is_outdated && cache_stage_is_last_word(image))
 			cache_drop(stage->cache, &key);
 	}
 	publish_counts(stage);

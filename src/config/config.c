@@ -102,31 +102,36 @@ static int keep_text(char **to, const char *from)
 	return 0;
 }
 
-static int keep_list(void **to, size_t *to_count, const void *from, size_t count, size_t size)
+static void *copy_list(const void *from, size_t count, size_t size)
 {
 	void *copy = calloc(count ? count : 1, size);
 
-	if (!copy)
-		return -ENOMEM;
-	if (count > 0)
+	if (copy && count > 0)
 		memcpy(copy, from, count * size);
-	free(*to);
-	*to = copy;
-	*to_count = count;
-	return 0;
+	return copy;
 }
 
 int config_keep_restart(struct config *next, const struct config *now)
 {
+	struct addr *listen = copy_list(now->listen, now->listen_count, sizeof(*listen));
+	struct config_zone *zone = copy_list(now->zone, now->zone_count, sizeof(*zone));
+
+	if (!listen || !zone) {
+		free(listen);
+		free(zone);
+		return -ENOMEM;
+	}
+	free(next->listen);
+	free(next->zone);
+	next->listen = listen;
+	next->listen_count = now->listen_count;
+	next->zone = zone;
+	next->zone_count = now->zone_count;
 	next->workers = now->workers;
 	next->reuseport = now->reuseport;
 	next->admin_is_off = now->admin_is_off;
 	next->admin_addr = now->admin_addr;
-	if (keep_list((void **)&next->listen, &next->listen_count, now->listen, now->listen_count,
-		      sizeof(*now->listen)) < 0 ||
-	    keep_list((void **)&next->zone, &next->zone_count, now->zone, now->zone_count,
-		      sizeof(*now->zone)) < 0 ||
-	    keep_text(&next->admin, now->admin) < 0 ||
+	if (keep_text(&next->admin, now->admin) < 0 ||
 	    keep_text(&next->admin_path, now->admin_path) < 0)
 		return -ENOMEM;
 	for (size_t i = 0; i < now->option_count && i < next->option_count; i++) {

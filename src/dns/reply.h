@@ -42,6 +42,8 @@ struct reply {
 				  not to be cached */
 	bool is_negative;      /* NXDOMAIN or NODATA (RFC 2308 §2) */
 	bool has_edns;
+	bool is_outdated; /* asked before its name was flushed: not to be kept (its owner says so)
+			   */
 };
 
 /* Parses one whole message. Only with REPLY_OK is anything in `out` owned by the caller. */

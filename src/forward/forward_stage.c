@@ -398,7 +398,7 @@ static void on_exchange_done(struct exchange *exchange, struct reply *reply, uin
 	else
 		failures_forget(&work->stage->failures, work->entry.hash);
 	if (reply && work->is_outdated)
-		reply->positive_ttl = reply->negative_ttl = 0;
+		reply->is_outdated = true;
 	doors->on_reply(doors->arg, &work->entry.question, reply);
 	while ((node = list_pop(&work->waiting))) {
 		struct query *query = list_entry(node, struct query, by_cause);

@@ -355,7 +355,7 @@ struct tcp *tcp_open(const struct tcp_setup *setup)
 int tcp_listen(struct tcp *tcp, const struct sockets_one *socket)
 {
 	struct listener *listener = calloc(1, sizeof(*listener));
-	int rc, on = 1;
+	int rc, on = 1, send_bytes = TCP_SEND_BUFFER_BYTES;
 
 	if (!listener)
 		return -ENOMEM;
@@ -368,8 +368,10 @@ int tcp_listen(struct tcp *tcp, const struct sockets_one *socket)
 		free(listener);
 		return rc;
 	}
-	/* Accepted connections inherit it; an answer is one write and must not wait for an ACK. */
+	/* Accepted connections inherit both; an answer is one write and must not wait for an ACK.
+	 */
 	(void)setsockopt(listener->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	(void)setsockopt(listener->fd, SOL_SOCKET, SO_SNDBUF, &send_bytes, sizeof(send_bytes));
 	listener->poll.data = listener;
 	tcp->common.handle_count++;
 	list_append(&tcp->listeners, &listener->node);

@@ -18,7 +18,9 @@
 #define TCP_PENDING_MAX 64	      /* unanswered queries of one client; then we stop reading */
 #define TCP_UNSENT_PAUSE_BYTES 262144 /* answers it has not read; likewise */
 #define TCP_UNSENT_MAX_BYTES 524288   /* late answers may still come; beyond it is cut off */
-#define TCP_UNSENT_ALL_MAX_BYTES 16777216   /* of all clients of a worker together */
+#define TCP_UNSENT_ALL_MAX_BYTES 4194304 /* of all clients of a worker together */
+#define TCP_SEND_BUFFER_BYTES 65536
+/* The kernel's part for each; by itself it would take 4 MiB, and our ceilings begin behind it. */
 #define TCP_SCRATCH_BYTES (2 * (2 + 65535)) /* answers of one read, sent in one write */
 
 struct tcp_connection;

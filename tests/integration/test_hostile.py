@@ -95,6 +95,30 @@ def ask_fresh(client, name):
     return took
 
 
+def send_queues(daemon):
+    """Bytes of answers that the kernel holds for clients, by connection (proc(5): /proc/net/tcp, tx_queue)."""
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        rows = [line.split() for line in table.readlines()[1:]]
+    return [int(row[4].split(":")[0], 16) for row in rows if row[1].endswith(f":{daemon.port:04X}")]
+
+
+def test_who_never_reads_fills_no_buffers(start, nomad, upstream, many_descriptors):
+    """Left alone, the kernel takes 4 MiB of answers for each, out of the unit's MemoryMax."""
+    daemon = start("--workers=1", nomad=nomad.address, forward=upstream.address)
+    client = Client(daemon)
+    client.ask("big.large.mode.test", "TXT", tcp=True)
+    before, largest = daemon.resident_bytes(), 0
+    with crowd(daemon, [never_reading]) as connections:
+        for _ in range(20):
+            for connection in connections:
+                with contextlib.suppress(OSError):
+                    never_reading(connection)
+            largest = max([largest, *send_queues(daemon)])
+            assert records(client.ask("redis.default.nomad", timeout=2))
+        assert daemon.resident_bytes() - before <= GROWTH_MAX
+    assert 0 < largest <= 256 << 10, f"{largest >> 10} KiB for one client"
+
+
 @pytest.mark.parametrize("kinds", CROWDS.values(), ids=CROWDS.keys())
 def test_two_thousand_hostile_clients(start, nomad, upstream, many_descriptors, kinds):
     daemon = start("--workers=1", nomad=nomad.address, forward=upstream.address)

@@ -176,16 +176,36 @@ static void answer_that_may_not_be_kept_replaces_an_older_one(void **state)
 	cache_stage_free(stage);
 }
 
+static void outdated_reply_leaves_what_came_after_it(void **state)
+{
+	struct cache_stage *stage = stage_of(0, 3600);
+	struct reply outdated = reply_of(DNS_NOERROR, 60, 0, false);
+
+	(void)state;
+	outdated.is_outdated = true;
+	assert_false(is_kept(stage, outdated, 0));
+	outdated = reply_of(DNS_NOERROR, 60, 0, false);
+	outdated.is_outdated = true;
+	assert_true(is_kept(stage, reply_of(DNS_NOERROR, 60, 0, false), 0));
+	assert_true(is_kept(stage, outdated, 1000));
+	cache_stage_free(stage);
+}
+
 static void verdict_of_upstream_ends_what_was_known(void **state)
 {
 	static const struct {
 		uint16_t ede;
 		bool ends;
-	} rows[] = { { DNS_EDE_NONE, false },	      { DNS_EDE_OTHER, false },
-		     { 6 /* bogus */, true },	      { 9 /* DNSKEY missing */, true },
-		     { DNS_EDE_STALE_ANSWER, false }, { DNS_EDE_CACHED_ERROR, false },
-		     { DNS_EDE_BLOCKED, true },	      { DNS_EDE_FILTERED, true },
-		     { DNS_EDE_PROHIBITED, false },   { DNS_EDE_NETWORK_ERROR, false } };
+	} rows[] = { { DNS_EDE_NONE, false },
+		     { DNS_EDE_OTHER, false },
+		     { DNS_EDE_BOGUS, true },
+		     { 9 /* DNSKEY missing: could not be fetched? */, false },
+		     { DNS_EDE_STALE_ANSWER, false },
+		     { DNS_EDE_CACHED_ERROR, false },
+		     { DNS_EDE_BLOCKED, true },
+		     { DNS_EDE_FILTERED, true },
+		     { DNS_EDE_PROHIBITED, false },
+		     { DNS_EDE_NETWORK_ERROR, false } };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -584,6 +604,7 @@ int main(void)
 		cmocka_unit_test(servfail_is_not_kept),
 		cmocka_unit_test(failure_does_not_replace_an_answer),
 		cmocka_unit_test(answer_that_may_not_be_kept_replaces_an_older_one),
+		cmocka_unit_test(outdated_reply_leaves_what_came_after_it),
 		cmocka_unit_test(verdict_of_upstream_ends_what_was_known),
 		cmocka_unit_test(first_answer_lives_no_longer_than_the_entry),
 		cmocka_unit_test(expired_by_hand_answers_only_when_nothing_fresh_is_to_be_had),

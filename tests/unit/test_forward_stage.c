@@ -341,7 +341,7 @@ static struct fake first, second;
 static struct {
 	unsigned replies, waiters, failures, ends, closed;
 	struct image *image; /* of the last reply */
-	uint32_t ttl_s[4];   /* of the first replies */
+	bool is_outdated[4]; /* of the first replies */
 	uint16_t ede;
 	struct query *last;
 } got;
@@ -352,8 +352,8 @@ static void on_reply(void *arg, const struct question *question, struct reply *r
 	assert_true(question->name_length > 0);
 	if (!reply)
 		return;
-	if (got.replies < COUNT_OF(got.ttl_s))
-		got.ttl_s[got.replies] = reply->positive_ttl;
+	if (got.replies < COUNT_OF(got.is_outdated))
+		got.is_outdated[got.replies] = reply->is_outdated;
 	got.replies++;
 	free(got.image);
 	got.image = reply->image;
@@ -1146,9 +1146,9 @@ static void flushed_under_way_is_answered_but_not_to_be_kept(void **state)
 	run_until_ends(3);
 	assert_int_equal(first.udp_count, 3);
 	assert_int_equal(got.waiters, 4);
-	assert_int_equal(got.ttl_s[0], 0);
-	assert_int_equal(got.ttl_s[1], 60);
-	assert_int_equal(got.ttl_s[2], 60);
+	assert_true(got.is_outdated[0]);
+	assert_false(got.is_outdated[1]);
+	assert_false(got.is_outdated[2]);
 	fake_close(&first);
 }
 
