@@ -400,6 +400,18 @@ static void a_name_that_may_have_more_does_not_go_by_an_event(void **state)
 	assert_int_equal(load_at("web", 11, &live, 1), -EAGAIN);
 }
 
+static void a_removal_of_one_never_held_leaves_the_rest_in_doubt(void **state)
+{
+	(void)state;
+	load(10, 1);
+	zone_expire_live(&fake_zone, 1000000); /* b and c came meanwhile */
+	assert_int_equal(go(13, "c"), CATALOGUE_MARKED);
+	assert_int_equal(load_at("web", 12, &live, 3), -EAGAIN); /* made before c went */
+	assert_false(is_live("web.default"));
+	assert_int_equal(load_at("web", 13, &live, 2), 0);
+	assert_string_equal(fake_text("web.default"), "LOADED 192.0.2.1:80 192.0.2.2:80");
+}
+
 static void what_was_missed_while_the_last_one_went_leaves_it_open_whether_it_is_there(void **state)
 {
 	(void)state;
@@ -687,6 +699,7 @@ int main(void)
 		TEST(with_a_filter_an_addition_only_marks),
 		TEST(with_a_filter_replies_older_than_an_event_do_not_count),
 		TEST(a_name_that_may_have_more_does_not_go_by_an_event),
+		TEST(a_removal_of_one_never_held_leaves_the_rest_in_doubt),
 		TEST(what_was_missed_while_the_last_one_went_leaves_it_open_whether_it_is_there),
 		TEST(what_was_live_and_expires_counts_as_heard_when_live_ended),
 		TEST(a_name_first_seen_in_an_event_is_listed),
