@@ -187,9 +187,7 @@ PEERS = {
 def starters(binary, nomad, wanted):
     """{label: start(upstreams, folder) → Server}"""
     def ours(upstreams, folder):
-        port = load.free_port()
-        return Server([binary, f"--listen=127.0.0.1:{port}", "--admin=off", f"--nomad-address={nomad.address}", "--workers=1",
-                       "--log-level=warn", *(f"--forward=127.0.0.1:{u.port}" for u in upstreams)], port, folder)
+        return start_ours(binary, nomad, upstreams, folder)
 
     def peer(program, command):
         def start(upstreams, folder):
@@ -205,6 +203,12 @@ def starters(binary, nomad, wanted):
         elif not wanted or label in wanted:
             found[label] = peer(program, command)
     return found
+
+
+def start_ours(binary, nomad, upstreams, folder, *options):
+    port = load.free_port()
+    return Server([binary, f"--listen=127.0.0.1:{port}", "--admin=off", f"--nomad-address={nomad.address}", "--workers=1",
+                   "--log-level=warn", *options, *(f"--forward=127.0.0.1:{u.port}" for u in upstreams)], port, folder)
 
 
 # ---- the table ----
@@ -323,8 +327,10 @@ def print_figures(servers):
 
 # ---- what a miss costs ----
 
-def print_cost(servers, folder):
+def print_cost(servers, binary, nomad, folder):
     """CPU of the server per cold name, beside dnsdist without a cache, on the same upstream; rounds are interleaved."""
+    servers = {**servers, "nomad-no-cache": lambda upstreams, folder: start_ours(binary, nomad, upstreams, folder,
+                                                                                "--cache-size=0")}
     program = shutil.which("dnsdist", path=PATH)
     if program:
         servers = {**servers, "dnsdist-no-cache": lambda upstreams, folder: start_at(dnsdist_without_cache, program, upstreams,
@@ -335,7 +341,7 @@ def print_cost(servers, folder):
     upstream = subprocess.Popen([floor, str(upstream_port)])
     running = {}
     try:
-        for label in ("nomad-dns", "dnsdist-no-cache", "unbound"):
+        for label in ("nomad-dns", "nomad-no-cache", "dnsdist-no-cache", "unbound"):
             if label in servers:
                 place = Path(folder) / label
                 place.mkdir()
@@ -358,9 +364,10 @@ def print_cost(servers, folder):
         print(f"  {'a fresh socket':16} {statistics.median(sockets):6.1f}   (bound to a port, connected, closed)")
         print(f"  {'a watched one':16} {statistics.median(watched):6.1f}   (the same, and waited for with epoll)")
         if "dnsdist-no-cache" in found:
-            ratios = [ours[0] / (theirs[0] + fresh)
-                      for ours, theirs, fresh in zip(found["nomad-dns"], found["dnsdist-no-cache"], sockets)]
-            print(f"  nomad-dns / (dnsdist without cache + a fresh socket): {statistics.median(ratios):.2f} (median of the rounds)")
+            for label in ("nomad-dns", "nomad-no-cache"):
+                ratios = [ours[0] / (theirs[0] + fresh)
+                          for ours, theirs, fresh in zip(found[label], found["dnsdist-no-cache"], sockets)]
+                print(f"  {label} / (dnsdist-no-cache + a fresh socket): {statistics.median(ratios):.2f} (median of the rounds)")
     finally:
         for server in running.values():
             server.stop()
@@ -419,7 +426,7 @@ def main():
         if not options.no_figures:
             print_figures(servers)
         if not options.no_cost:
-            print_cost(servers, folder)
+            print_cost(servers, os.path.abspath(options.binary), nomad, folder)
 
 
 if __name__ == "__main__":
