@@ -73,7 +73,7 @@ int mirror_apply_event(void *arg, const struct json_event *event)
 	return 0;
 }
 
-static void take_index(struct mirror *mirror, uint64_t index)
+static void take_index(struct mirror *mirror, uint64_t index, uint64_t hash)
 {
 	struct sync *sync = &mirror->sync;
 
@@ -82,6 +82,7 @@ static void take_index(struct mirror *mirror, uint64_t index)
 		mirror_large_count(mirror);
 	if (index > sync->index) {
 		sync->index = index;
+		sync->index_hash = hash;
 		mirror_take_index(mirror, index);
 	}
 	if (sync->behind_ms && mirror_sync_has_seen(mirror, sync->behind_index)) {
@@ -102,7 +103,7 @@ void mirror_sync_apply(struct mirror *mirror, const char *line, size_t length)
 	if (rc == -EINVAL)
 		mirror_apply_bad(mirror, why);
 	else if (rc == 0)
-		take_index(mirror, index);
+		take_index(mirror, index, mirror_queue_hash(mirror, line, length));
 	else
 		mirror_sync_again(mirror, true, "out of memory");
 }

@@ -45,6 +45,7 @@ static void commit_list(struct mirror *mirror)
 		return;
 	}
 	sync->base_index = sync->index = sync->list_index;
+	sync->index_hash = 0;
 	zone_set_index(mirror->doors.zone, sync->index);
 	metrics_set(mirror->doors.metrics, METRIC_NOMAD_INDEX, sync->index);
 	mirror_sync_go_live(mirror);

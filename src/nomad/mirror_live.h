@@ -106,6 +106,7 @@ struct sync {
 	unsigned relist_count;
 	uint64_t base_index;		  /* as of the list */
 	uint64_t index;			  /* everything up to here is applied */
+	uint64_t index_hash;		  /* of the frame with that index; 0: none was seen */
 	uint64_t seen[SYNC_SEEN];	  /* indexes of frames, each at its place by remainder */
 	uint64_t heard_index;		  /* the highest that anybody told of the table */
 	uint64_t behind_index, behind_ms; /* since when the stream has not got there */
@@ -230,6 +231,8 @@ void mirror_queue_put(struct mirror *mirror, const char *line, size_t length);
 void mirror_queue_cover(struct mirror *mirror);
 bool mirror_queue_is_covered(struct mirror *mirror);
 bool mirror_queue_is_replayed(const struct mirror *mirror);
+bool mirror_queue_is_other(const struct mirror *mirror);
+uint64_t mirror_queue_hash(const struct mirror *mirror, const char *line, size_t length);
 void mirror_queue_drain(struct mirror *mirror);
 void mirror_queue_forget(struct mirror *mirror);
 

@@ -70,34 +70,38 @@ void mirror_queue_put(struct mirror *mirror, const char *line, size_t length)
 	sync->must_list = true;
 }
 
-static int skip_event(void *arg, const struct json_event *event)
+uint64_t mirror_queue_hash(const struct mirror *mirror, const char *line, size_t length)
 {
-	(void)arg;
-	(void)event;
-	return 0;
+	return hash_bytes(&mirror->pause_key, line, length) | 1;
 }
 
-static void skip_bad(void *arg, const char *why)
+/* Whether the first frame is the last one that was applied, or (`is_same` false) another one with
+ * its index. */
+static bool begins_with_last(const struct mirror *mirror, bool is_same)
 {
-	(void)arg;
-	(void)why;
+	const struct sync *sync = &mirror->sync;
+	const char *line = sync->queue.data + sizeof(uint32_t);
+	uint32_t length;
+
+	if (sync->leg_count != 1 || sync->queue.length <= sizeof(length) || !sync->index_hash)
+		return false;
+	memcpy(&length, sync->queue.data, sizeof(length));
+	return json_frame_index(line, length) == sync->index &&
+	       (mirror_queue_hash(mirror, line, length) == sync->index_hash) == is_same;
 }
 
 /* Asked for from the last index on, the server begins with that very batch, unless it has forgotten
  * it: then nothing is missing behind it. */
 bool mirror_queue_is_replayed(const struct mirror *mirror)
 {
-	const struct sync *sync = &mirror->sync;
-	uint64_t index = 0;
-	uint32_t length;
-	char why[32];
+	return begins_with_last(mirror, true);
+}
 
-	if (sync->leg_count != 1 || sync->queue.length <= sizeof(length))
-		return false;
-	memcpy(&length, sync->queue.data, sizeof(length));
-	return json_read_frame(sync->queue.data + sizeof(length), length, skip_event, skip_bad,
-			       NULL, &index, why, sizeof(why)) == 0 &&
-	       index == sync->index;
+/* The same index, and not the same batch: another cluster, or one that was put back, has got that
+ * far by now. */
+bool mirror_queue_is_other(const struct mirror *mirror)
+{
+	return begins_with_last(mirror, false);
 }
 
 /* Applies what was kept, unless it ends the stream. */

@@ -200,7 +200,7 @@ static void on_probed(struct call *call, enum call_result result)
 	if (result != CALL_GOOD) {
 		mirror_sync_again(mirror, false, call->error);
 	} else if (!sync->must_list &&
-		   (call->index == sync->index ||
+		   ((call->index == sync->index && !mirror_queue_is_other(mirror)) ||
 		    (call->index > sync->index && mirror_queue_is_replayed(mirror)))) {
 		mirror_sync_go_live(mirror);
 	} else {

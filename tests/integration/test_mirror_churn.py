@@ -7,6 +7,7 @@ import os
 import random
 
 import pytest
+from fake_stream import encode_frame
 from scene import SLACK_S, Scene, instance
 
 OPERATIONS = int(os.environ.get("NOMAD_DNS_CHURN", "10000"))
@@ -21,14 +22,18 @@ RETURN_S = 8  # after faults in a row it may have to wait out its own patience
 class Churn:
     """Operations on the fake, by weight; the fake's own catalogue is the model."""
 
-    def __init__(self, scene, seed):
+    def __init__(self, scene, seed, has_cases):
         self.scene = scene
+        self.has_cases = has_cases
         self.nomad = scene.nomad
         self.random = random.Random(seed)
         self.done = []
 
     def name(self):
-        return f"n{self.random.randrange(NAMES)}", self.random.choice(SPACES)
+        """Now and then the same in another case: two services of Nomad, one name in DNS. (Where nobody tells of names, a
+        second one is found with the namespace's next list.)"""
+        letter = "N" if self.has_cases and self.random.random() < 0.1 else "n"
+        return f"{letter}{self.random.randrange(NAMES)}", self.random.choice(SPACES)
 
     def address(self):
         return f"10.{self.random.randrange(4)}.0.{self.random.randrange(1, 30)}"
@@ -91,6 +96,40 @@ class Churn:
     def replay(self):
         self.nomad.replay_streams(self.random.randrange(1, 100))
 
+    def jumble(self):
+        """Old frames once more, in any order, some of them twice and one cut in half."""
+        def apply():
+            batches = [batch for batch in self.nomad.catalogue.broker.batches if batch[1]]
+            for index, events in self.random.choices(batches, k=min(40, len(batches))):
+                line = encode_frame({"Index": index, "Events": events}).decode().rstrip()
+                self.nomad.inject(line)
+            if batches:
+                self.nomad.inject(line[:len(line) // 2])
+
+        self.nomad.call(apply)
+
+    def restore_in_burst(self):
+        """The index goes back between changes that come within a millisecond."""
+        def apply():
+            snapshot = self.nomad.snapshot()
+            for _ in range(40):
+                self.operate()
+            self.nomad.restore(snapshot)
+            for _ in range(40):
+                self.operate()
+
+        self.nomad.call(apply)
+
+    def burst_without_a_stream(self):
+        """Changes too many for a reader, and the connection goes in the middle of them."""
+        def apply():
+            for number in range(300):
+                self.operate()
+                if number == 150:
+                    self.nomad.cut_streams('{"Index":')
+
+        self.nomad.call(apply)
+
     def restart_agent(self):
         self.nomad.kill()
         for _ in range(self.random.randrange(30)):
@@ -122,7 +161,8 @@ class Churn:
 
     def fail(self):
         fault = self.random.choice([self.cut, self.silence, self.end, self.replay, self.restart_agent, self.restore,
-                                    self.drop_connections, self.errors, self.noise, self.burst])
+                                    self.drop_connections, self.errors, self.noise, self.burst, self.jumble,
+                                    self.restore_in_burst, self.burst_without_a_stream])
         self.done.append(f"FAULT {fault.__name__}")
         fault()
 
@@ -136,14 +176,14 @@ def test_dns_equals_the_model(start, upstream, seed, tier):
         scene.nomad.register(instance("n0", "10.0.0.1", Namespace=space))
     try:
         scene.open("--ttl=1s", "--negative-ttl=1s", f"--mirror={tier}", tier=tier)
-        churn = Churn(scene, seed)
+        churn = Churn(scene, seed, tier == "stream")
         while len(churn.done) < OPERATIONS // (2 * SEEDS):
             for _ in range(PAUSE_EVERY):
                 churn.operate()
                 if churn.random.random() < 0.01:
                     churn.fail()
                 if churn.random.random() < 0.05:
-                    scene.client.ask("n{}.{}.nomad".format(*churn.name()))
+                    scene.client.ask("{}.{}.nomad".format(*churn.name()))
             scene.nomad.clear_faults()
             scene.truth.note()
             try:

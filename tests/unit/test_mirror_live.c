@@ -272,6 +272,44 @@ static void reconnection_without_a_gap_costs_no_list(void **state)
 	assert_int_equal(asked(LIST_ALL), 1);
 }
 
+#define STREAM_11 "/v1/event/stream?topic=Service&namespace=*&index=11"
+
+/* A stream that has told of 11 broke, and is asked for again from there. */
+static void open_again_at_11(void)
+{
+	open_live();
+	line(STREAM, EVENT(11, "ServiceRegistration", "b", "192.0.2.2"));
+	answer_failure(STREAM, HTTP_PROTOCOL);
+	answer(PROBE, "[]", 13);
+	advance(100);
+	line(STREAM_11, "{}");
+}
+
+static void batch_that_is_replayed_shows_that_nothing_is_missing(void **state)
+{
+	(void)state;
+	open_again_at_11();
+	line(STREAM_11, EVENT(11, "ServiceRegistration", "b", "192.0.2.2"));
+	line(STREAM_11, EVENT(13, "ServiceRegistration", "c", "192.0.2.3"));
+	answer(PROBE, "[]", 13);
+	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+	assert_int_equal(asked(LIST_ALL), 1);
+	assert_non_null(strstr(fake_text("web.default"), "192.0.2.3"));
+}
+
+static void another_batch_of_the_same_index_is_another_history(void **state)
+{
+	(void)state;
+	open_again_at_11();
+	line(STREAM_11, EVENT(11, "ServiceRegistration", "x", "192.0.2.9"));
+	line(STREAM_11, EVENT(13, "ServiceRegistration", "c", "192.0.2.3"));
+	answer(PROBE, "[]", 13);
+	assert_int_not_equal(mirror_tier(mirror), TIER_STREAM);
+	now_ms += 10000;
+	advance(0);
+	assert_int_equal(asked(LIST_ALL), 2);
+}
+
 static void refused_stream_is_tried_again_later(void **state)
 {
 	(void)state;
@@ -889,6 +927,8 @@ int main(void)
 		TEST(alarm_about_a_change_the_stream_told_means_nothing),
 		TEST(silent_stream_is_given_up_after_a_heartbeat_and_a_half),
 		TEST(reconnection_without_a_gap_costs_no_list),
+		TEST(batch_that_is_replayed_shows_that_nothing_is_missing),
+		TEST(another_batch_of_the_same_index_is_another_history),
 		TEST(refused_stream_is_tried_again_later),
 		TEST(frames_that_the_list_will_know_are_not_kept),
 		TEST(more_frames_than_can_be_held_are_made_up_for_by_a_newer_list),
