@@ -198,6 +198,7 @@ void mirror_configure(struct mirror *mirror, const struct config *config)
 
 	if (take_config(mirror, config)) {
 		mirror_space_renew(mirror);
+		mirror_pause_forget(mirror); /* another filter may be a good one */
 		mirror_live_configure(mirror, config);
 		/* What was fetched under another filter, or promised for longer, is fetched again.
 		 */

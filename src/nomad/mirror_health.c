@@ -88,19 +88,27 @@ void mirror_health_probe_now(struct mirror *mirror)
 	plan_probe(mirror, PROBE_MS_MIN, 0);
 }
 
+/* What was refused may be granted to another token. */
+void mirror_health_look_for_token(struct mirror *mirror)
+{
+	const struct health *health = &mirror->health;
+
+	if (!http_refresh_token(mirror->doors.http))
+		return;
+	log_info("nomad", "there is a new token");
+	mirror_space_renew(mirror);
+	mirror_live_renew(mirror);
+	if (health->state != ZONE_NOMAD_OK || health->is_holding)
+		mirror_health_probe_now(mirror);
+}
+
 void mirror_health_tick(struct mirror *mirror, uint64_t now_ms)
 {
-	struct health *health = &mirror->health;
-
-	bool is_out = health->state == ZONE_NOMAD_DENIED || health->is_holding;
+	const struct health *health = &mirror->health;
 
 	/* A half-written token may look like a server that is broken. */
-	if (is_out && http_refresh_token(mirror->doors.http)) {
-		log_info("nomad", "there is a new token");
-		mirror_space_renew(mirror);
-		mirror_live_renew(mirror);
-		mirror_health_probe_now(mirror);
-	}
+	if (health->state == ZONE_NOMAD_DENIED || health->is_holding)
+		mirror_health_look_for_token(mirror);
 	if (health->probe_at_ms && now_ms >= health->probe_at_ms)
 		mirror_health_probe_now(mirror);
 }

@@ -202,6 +202,7 @@ void mirror_health_init(struct mirror *mirror);
 void mirror_health_good(struct mirror *mirror, const struct call *call);
 void mirror_health_bad(struct mirror *mirror, const struct call *call, enum call_result result);
 void mirror_health_tick(struct mirror *mirror, uint64_t now_ms);
+void mirror_health_look_for_token(struct mirror *mirror);
 void mirror_health_probe_now(struct mirror *mirror);
 enum need_outcome mirror_health_outcome(const struct mirror *mirror);
 

@@ -216,11 +216,7 @@ static uint64_t look_for_token(struct mirror *mirror, uint64_t now_ms)
 	if (now_ms < mirror->token_at_ms)
 		return mirror->token_at_ms;
 	mirror->token_at_ms = now_ms + TOKEN_LOOK_MS;
-	if (http_refresh_token(mirror->doors.http)) {
-		log_info("nomad", "there is a new token");
-		mirror_space_renew(mirror);
-		mirror_live_renew(mirror);
-	}
+	mirror_health_look_for_token(mirror);
 	return mirror->token_at_ms;
 }
 
@@ -321,10 +317,11 @@ static void stop(struct mirror *mirror)
 
 void mirror_live_configure(struct mirror *mirror, const struct config *config)
 {
+	if (config->mirror != mirror->ceiling)
+		mirror->has_said_tier = false;
 	stop(mirror);
 	mirror_live_expire(mirror);
 	take_config(mirror, config);
-	mirror->has_said_tier = false;
 	mirror_live_start(mirror);
 }
 

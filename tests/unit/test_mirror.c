@@ -579,6 +579,25 @@ static void retry_after_is_obeyed(void **state)
 	assert_non_null(find_request(WEB));
 }
 
+static void another_filter_is_tried_at_once(void **state)
+{
+	char bad[] = "x", good_one[] = "y";
+
+	(void)state;
+	config.filter = bad;
+	open_listed();
+	need(NEED_SERVICE, "default", "web");
+	answer_status(WEB "&filter=x", 400, 0);
+	need(NEED_SERVICE, "default", "web");
+	assert_null(find_request(WEB "&filter=x"));
+	config.filter = good_one;
+	mirror_configure(mirror, &config);
+	need(NEED_SERVICE, "default", "web");
+	answer(LIST, LIST_WEB, 10);
+	assert_non_null(find_request(WEB "&filter=y"));
+	config.filter = NULL;
+}
+
 /* ---- denied ---- */
 
 static void refused_token_keeps_known_names(void **state)
@@ -900,6 +919,7 @@ int main(void)
 		TEST(reply_over_the_ceiling_fails_the_name_only),
 		TEST(what_is_no_nomad_is_no_loss_but_is_not_asked_on),
 		TEST(retry_after_is_obeyed),
+		TEST(another_filter_is_tried_at_once),
 		TEST(refused_token_keeps_known_names),
 		TEST(refused_list_makes_the_namespace_denied),
 		TEST(index_of_zero_means_no_access),
