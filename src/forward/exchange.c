@@ -164,7 +164,8 @@ static void on_timer(uv_timer_t *timer)
 		wait_or_finish(exchange, now_ms);
 		return;
 	case EXCHANGE_OVER_TCP:
-		if (!exchange_ask_tcp(exchange, -1, now_ms))
+		if (!exchange_ask_tcp(exchange, -1, now_ms) &&
+		    !exchange_ask_udp_instead(exchange, now_ms))
 			wait_or_finish(exchange, now_ms);
 		return;
 	case EXCHANGE_DONE:
@@ -197,6 +198,8 @@ static void on_setback(struct exchange *exchange, int upstream, uint64_t now_ms)
 		exchange_ask_pause(exchange, now_ms);
 		return;
 	}
+	if (exchange->phase == EXCHANGE_OVER_TCP && exchange_ask_udp_instead(exchange, now_ms))
+		return;
 	/* No UDP reply will be whole either. */
 	if (exchange->was_truncated && !is_tcp_open(exchange)) {
 		finish(exchange, NULL);
@@ -310,7 +313,8 @@ static void on_udp_packet(struct exchange_udp *handle, const uint8_t *packet, si
 		/* Half an answer: what TCP does decides about its standing. */
 		close_udp(udp);
 		exchange->was_truncated = true;
-		if (exchange->phase == EXCHANGE_OVER_TCP && exchange->awaited >= 0)
+		if (exchange->phase == EXCHANGE_OVER_TCP && exchange->awaited >= 0 &&
+		    exchange->awaited != udp->attempt.upstream)
 			return;
 		if (!exchange_ask_tcp(exchange, udp->attempt.upstream, now_ms))
 			on_setback(exchange, udp->attempt.upstream, now_ms);

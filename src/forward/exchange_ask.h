@@ -33,6 +33,10 @@ bool exchange_ask_udp(struct exchange *exchange, bool again, uint64_t now_ms);
 /* Asks `upstream` over TCP, or the next one when it is -1. False: none left. */
 bool exchange_ask_tcp(struct exchange *exchange, int upstream, uint64_t now_ms);
 
+/* TCP has brought nothing: asks over UDP one that was not yet asked so, for which the answer may be
+ * short enough (another network, another view). False: none left. */
+bool exchange_ask_udp_instead(struct exchange *exchange, uint64_t now_ms);
+
 /* Asks one that has refused EDNS once more (RFC 6891 §7), and all after it without. False also
  * when that was done before. */
 bool exchange_ask_without_edns(struct exchange *exchange, int upstream, uint64_t now_ms);

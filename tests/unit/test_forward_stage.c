@@ -969,6 +969,19 @@ static void truncated_everywhere_without_tcp_fails(void **state)
 	close_two();
 }
 
+static void short_answer_of_another_is_taken_when_tcp_fails_everywhere(void **state)
+{
+	(void)state;
+	open_two("t", "c", "a", "c");
+	ask(0, "www.example", PLENTY_MS);
+	run_until_ends(1);
+	assert_int_equal(got.waiters, 1);
+	assert_int_equal(got.image->answer_count, 1);
+	assert_int_equal(first.udp_count, 1);
+	assert_int_equal(second.udp_count, 1);
+	close_two();
+}
+
 /* ---- the stage ---- */
 
 static void query_that_vanished_is_not_called_and_the_reply_is_kept(void **state)
@@ -1376,6 +1389,7 @@ int main(void)
 		loop_test(upstream_whose_tcp_is_silent_is_avoided_afterwards),
 		loop_test(silent_tcp_goes_to_the_next_upstream),
 		loop_test(truncated_everywhere_without_tcp_fails),
+		loop_test(short_answer_of_another_is_taken_when_tcp_fails_everywhere),
 		loop_test(query_that_vanished_is_not_called_and_the_reply_is_kept),
 		loop_test(failure_is_remembered_for_a_moment),
 		loop_test(name_that_fails_again_is_remembered_longer),
