@@ -165,15 +165,25 @@ def flood(port, asked, sockets, patience_s=8):
     return replies
 
 
+ONE_CLIENT = 256  # questions under way upstream; the others wait for their turn
+
+
 def test_a_thousand_held_back_and_then_released(one_worker):
+    """DNSBomb: what piled up is not one burst when the upstream lets go, and leaves nothing behind."""
     with FakeUpstream(mode="hold") as fake:
         daemon = one_worker(fake, options=["--forward-timeout=4s"])
         before, descriptors = daemon.resident_bytes(), daemon.descriptors()
-        asked = names("held", 200)  # one client's limit is 256
+        asked = names("held", 1000)
+
+        def seen():
+            return {entry["name"] for entry in fake.queries()}
+
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             pending = pool.submit(flood, daemon.port, asked, 20)
-            eventually(lambda: check(len({entry["name"] for entry in fake.queries()}) == len(asked)))
+            eventually(lambda: check(daemon.metrics()["nomad_dns_queries_waiting"] == len(asked)))
+            eventually(lambda: check(len(seen()) == ONE_CLIENT))
             fake.set_mode("answer")
+            assert len(seen()) == ONE_CLIENT, "more of one client's questions went upstream than may be under way"
             fake.release()
             replies = pending.result()
         assert sum(1 for reply in replies if load.rcode(reply) == 0 and load.answer_count(reply)) == len(asked)

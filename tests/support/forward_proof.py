@@ -132,7 +132,7 @@ def is_with_more(probe, reply):
 def is_many(probe, reply):
     reply = probe.whole(reply)
     args = int(probe.case.partition("=")[2] or 0)
-    expected = {"medium": 50, "large": 200, "addresses": args, "kilobytes": args * 1000 // 212}
+    expected = {"oversize": 190, "dnskey": args * 1000 // 300, "medium": 50, "large": 200, "addresses": args, "kilobytes": args * 1000 // 212}
     count = sum(len(rrset) for rrset in reply.answer)
     want(rcode(reply) == "NOERROR" and count == expected[probe.case.partition("=")[0]], f"{rcode(reply)}, {count} records")
 
@@ -186,6 +186,30 @@ def is_in_our_case(probe, reply):
         want(found == {name + "."}, f"owners {found}")
 
 
+def is_ede(probe, reply):
+    """A failure, with the upstream's own reason."""
+    is_failure(probe, reply)
+    codes = [int(option.code) for option in reply.options if option.otype == 15]
+    want(codes == [6], f"extended errors {codes}")
+
+
+def is_glue(probe, reply):
+    want(len(addresses(reply, dns.rdatatype.NS)) == 2, f"{rcode(reply)}, no name servers")
+    found = sorted(rrset.name.to_text() for rrset in reply.additional)
+    want(found == ["ns1.example.net.", "ns2.example.net."], f"ADDITIONAL has {found}")
+
+
+def has_no_ghost(probe, reply):
+    """Nothing lives longer by being asked for, and what came along is no answer to a question of its own."""
+    is_right(probe, reply)
+    lives = [probe.ask().answer[0].ttl for _ in range(3)]
+    want(lives == sorted(lives, reverse=True) and lives[0] <= 60, f"TTLs {lives}")
+    probe.ask("mode.test", "NS")
+    want(probe.upstream.count("mode.test") > 0, "name servers that came along are believed")
+    later = probe.ask("ns.mode.test", "A")
+    want(LIE not in addresses(later), "an address that came along is believed")
+
+
 def is_cross(probe, reply):
     is_right(probe, reply)
 
@@ -199,7 +223,8 @@ REPLIES = {
     "nxdomain": is_negative("NXDOMAIN"), "nodata": is_negative("NOERROR"), "aliased": is_aliased, "opaque": is_opaque,
     "no-options": has_no_options, "one-ttl": has_one_ttl, "with-more": is_with_more, "many": is_many,
     "no-lie": has_no_lie, "clean": is_clean, "clean-negative": is_clean_negative,
-    "good-beside-junk": is_good_beside_junk, "our-case": is_in_our_case, "cross": is_cross, "any": is_any,
+    "good-beside-junk": is_good_beside_junk, "our-case": is_in_our_case, "ede": is_ede, "glue": is_glue,
+    "no-ghost": has_no_ghost, "cross": is_cross, "any": is_any,
 }
 
 

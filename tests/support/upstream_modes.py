@@ -239,6 +239,22 @@ def mode_tcp_half(asked):
     return [Send(wire[:len(wire) // 2]), CLOSE]
 
 
+def mode_tc_records_tcp_close(asked):
+    """Half an answer over UDP, and no other half: what came must not pass for the whole."""
+    if not asked.is_udp:
+        return [CLOSE]
+    reply = fill(reply_to(asked), asked)
+    reply.flags |= dns.flags.TC
+    return [Send(reply)]
+
+
+def mode_oversize(asked):
+    """Three kilobytes over UDP, whatever was asked for: in fragments, where the network has them."""
+    reply = reply_to(asked)
+    add(reply.answer, asked.name, asked.upstream.ttl, "A", *[f"10.81.{n // 250}.{n % 250 + 1}" for n in range(190)])
+    return [Send(reply)]
+
+
 def mode_tcp_only(asked):
     return [] if asked.is_udp else [right(asked)]
 
@@ -482,6 +498,41 @@ def mode_addresses(asked):
     return [Send(fit(reply, asked))]
 
 
+def mode_dnskey(asked):
+    """Keys and their signature, as many thousand bytes as told (KeyTrap's shape)."""
+    reply = reply_to(asked)
+    for number in range(int(asked.args or 4) * 1000 // 300):
+        reply.answer.append(dns.rrset.from_rdata(asked.name, 300, dns.rdata.GenericRdata(
+            dns.rdataclass.IN, dns.rdatatype.DNSKEY, struct.pack("!HBB", 256, 3, 8) + struct.pack("!H", number) * 128)))
+    return [Send(fit(reply, asked))]
+
+
+def mode_glue(asked):
+    """Name servers of the name, their addresses, and one nobody has named."""
+    reply = reply_to(asked)
+    add(reply.answer, asked.name, 300, "NS", "ns1.example.net.", "ns2.example.net.")
+    for name, address in (("ns1", "192.0.2.1"), ("evil", LIE), ("ns2", "192.0.2.2")):
+        add(reply.additional, dns.name.from_text(f"{name}.example.net."), 300, "A", address)
+    return [Send(reply)]
+
+
+def mode_ghost(asked):
+    """With each answer the name servers of its zone, for longer each time (Phoenix domains)."""
+    reply = fill(reply_to(asked), asked, ttl=60)
+    if asked.type == dns.rdatatype.A:
+        add(reply.authority, MODE_ZONE, 86400 + len(asked.upstream.log), "NS", "ns.mode.test.")
+        add(reply.additional, dns.name.from_text("ns.mode.test."), 86400, "A", LIE)
+    return [Send(reply)]
+
+
+def mode_ecs(asked):
+    """A client subnet (RFC 7871) that nobody has asked for, and an answer for that subnet only."""
+    reply = fill(reply_to(asked), asked)
+    if asked.message.edns >= 0:
+        reply.use_edns(0, 0, UDP_MAX_BYTES, options=[dns.edns.ECSOption("192.0.2.0", 24, 24)])
+    return [Send(reply)]
+
+
 def mode_large(asked):
     """Too much for 1,232 bytes: TC, then all of it over TCP."""
     reply = reply_to(asked)
@@ -590,7 +641,10 @@ MODES = {
     "ttl-negative": Mode(mode_ttl_negative, "a TTL with the top bit set", is_cached=False, udp=1),
     "mixed-ttl": Mode(mode_mixed_ttl, "one set of records with two TTLs", "one-ttl", udp=1),
     "duplicate": Mode(mode_duplicate, "the same record three times", "single", udp=1),
-    "ede": Mode(mode_ede, "SERVFAIL with an extended error", "failure", None, 3, 3),
+    "ede": Mode(mode_ede, "SERVFAIL with an extended error", "ede", None, 3, 3),
+    "ecs": Mode(mode_ecs, "a client subnet option that nobody asked for", "no-options", udp=1),
+    "glue": Mode(mode_glue, "name servers, their addresses, and a stranger's", "glue", udp=1, rdtype="NS"),
+    "ghost": Mode(mode_ghost, "with each answer the zone's name servers, for longer each time", "no-ghost", udp=1),
     # failures, said
     "servfail": Mode(rcode_mode(dns.rcode.SERVFAIL), "SERVFAIL", "failure", True, 3, 3),
     "servfail-first": Mode(mode_servfail_first, "SERVFAIL, then the answer", "right-or-failure", None, 3, 1),
@@ -615,6 +669,8 @@ MODES = {
     "tc-tcp-hang": Mode(tc_then(lambda asked: []), "TC, then TCP says nothing", "failure", None, 3, 3),
     "tc-tcp-half": Mode(tc_then(mode_tcp_half), "TC, then half a message", "failure", None, 3, 3),
     "tc-tcp-refused": Mode(mode_tc_loop, "TC, and nobody listens on TCP", "failure", None, 3, 3, "refuse_tcp"),
+    "tc-records-tcp-close": Mode(mode_tc_records_tcp_close, "TC with some records, then TCP closes", "failure", None, 3, 3),
+    "oversize": Mode(mode_oversize, "three kilobytes over UDP that nobody asked for", "many", None, 3, 3),
     "tcp-only": Mode(mode_tcp_only, "silent over UDP", udp=3, tcp=3),
     # silence
     "timeout": Mode(lambda asked: [], "silent", "failure", True, 3, 3),
@@ -627,6 +683,8 @@ MODES = {
     "wrong-case": Mode(mode_wrong_case, "the question comes back in lower case", udp=3, tcp=1),
     "case-guessed-then-right": Mode(mode_case_guessed, "a forgery in lower case, then the answer", udp=3, tcp=1),
     "other-port-then-right": Mode(mode_other_port_then_right, "a forgery from another port, then the answer"),
+    "other-port": Mode(lambda asked: [Send(forged(asked), is_other_port=True)] if asked.is_udp else [],
+                       "only a forgery from another port", "failure", None, 3, 3),
     "cross-socket-then-right": Mode(mode_cross_socket, "a forgery for another question under way, to this one's socket",
                                     "cross"),
     "cname-own": Mode(mode_cname_own, "an alias into our zone, with a forged address", "no-lie", None, 3, 1),
@@ -644,13 +702,17 @@ MODES = {
     "large": Mode(mode_large, "more than 1,232 bytes", "many", tcp=1),
     "kilobytes": Mode(mode_kilobytes, "that many thousand bytes", "many", tcp=1, rdtype="TXT"),
     "addresses": Mode(mode_addresses, "one set of that many addresses", "many", tcp=1),
+    "dnskey": Mode(mode_dnskey, "that many thousand bytes of keys", "many", tcp=1, rdtype="DNSKEY"),
 }
 for _name, _lie in LIES.items():
     MODES[_name] = Mode(lambda asked, lie=_lie: [Send(lie(asked))], f"only a lie: {_name}", "failure", None, 3, 3)
     MODES[f"{_name}-then-right"] = Mode(lambda asked, lie=_lie: [Send(lie(asked)), right(asked, LATER_S)],
                                         f"{_name}, then the answer", tcp=1)
+    # In a stream nobody but the upstream can have said it: it is not waited for anything better there.
+    MODES[f"tcp-{_name}"] = Mode(tc_then(lambda asked, lie=_lie: [Send(lie(asked))]), f"TC, then {_name} over TCP", "failure",
+                                 None, 3, 3)
 
 # What is proven: each mode as it is, or with these values.
 VALUES = {"slow": [100, 1000, 3000], "ttl": [0], "loss": [20, 50], "poison": ["answer", "authority", "additional"],
-          "kilobytes": [4, 60], "addresses": [100, 3900], "edns-size": [0, 512, 65535], "hold": []}
+          "kilobytes": [4, 60], "addresses": [100, 4090], "dnskey": [4, 60], "edns-size": [0, 512, 65535], "hold": []}
 CASES = [case for name in MODES for case in ([f"{name}={value}" for value in VALUES[name]] if name in VALUES else [name])]
