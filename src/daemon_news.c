@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "config/config.h"
 #include "daemon.h"
+#include "dns/name.h"
 #include "forward/upstream.h"
 #include "listen/flush.h"
 #include "listen/worker.h"
@@ -216,7 +217,7 @@ static void tell_all(struct daemon *d, enum worker_message_kind kind, uint64_t *
 
 void daemon_say_upstreams(const struct upstream_list *list, char *report)
 {
-	char text[UPSTREAM_TEXT_MAX], line[512] = "";
+	char text[UPSTREAM_TEXT_MAX], domain[NAME_TEXT_MAX], line[512] = "";
 	size_t at = 0;
 	int written;
 
@@ -225,11 +226,19 @@ void daemon_say_upstreams(const struct upstream_list *list, char *report)
 			log_warn("forward", "%s", one);
 	}
 	for (size_t i = 0; i < list->count && at < sizeof(line) - 1; i++) {
-		upstream_format(&list->upstream[i], text);
-		written = str_format(line + at, sizeof(line) - at, "%s%s", at ? ", " : "", text);
+		const struct upstream *one = &list->upstream[i];
+
+		upstream_format(one, text);
+		domain[0] = '\0';
+		if (one->domain_length > 0)
+			name_format(one->domain, domain);
+		written = str_format(line + at, sizeof(line) - at, "%s%s%s%s", at ? ", " : "",
+				     domain, domain[0] ? "=" : "", text);
 		at = written < 0 ? sizeof(line) : at + (size_t)written;
 	}
-	if (list->forwards_nothing)
+	if (list->forwards_nothing && list->count > 0)
+		log_info("forward", "upstream resolvers: %s; all other names are refused", line);
+	else if (list->forwards_nothing)
 		log_info("forward", "names outside our zones are refused (forward=none)");
 	else if (list->count == 0)
 		log_warn("forward",
@@ -237,6 +246,10 @@ void daemon_say_upstreams(const struct upstream_list *list, char *report)
 			 "set --forward=ADDRESS");
 	else
 		log_info("forward", "upstream resolvers: %s", line);
+	for (size_t i = 0; i < list->refused_count; i++) {
+		name_format(list->refused[i].name, domain);
+		log_info("forward", "names below %s are refused (forward=%s=none)", domain, domain);
+	}
 }
 
 /* Builds the list of upstreams anew; if it differs, everybody gets it. */

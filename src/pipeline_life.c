@@ -47,9 +47,20 @@ void pipeline_hear(struct pipeline *p, const struct need_word *word)
 		uv_timer_start(&p->pacer, on_pacer, 1, 1);
 }
 
+static void on_other_upstreams(void *arg, const uint8_t *name, size_t length)
+{
+	struct pipeline *p = arg;
+
+	cache_stage_expire(p->cache, name, length, clock_now_ms());
+}
+
 void pipeline_set_upstreams(struct pipeline *p, struct upstream_list *list)
 {
-	p->forwards_nothing = list->forwards_nothing;
+	if (p->upstreams)
+		upstream_list_each_change(p->upstreams, list, on_other_upstreams, p);
+	upstream_list_drop(p->upstreams);
+	p->upstreams = upstream_list_hold(list);
+	p->forwards_nothing = list->forwards_nothing && list->count == 0;
 	if (forward_stage_set_upstreams(p->forward, list))
 		cache_stage_forget_failures(p->cache);
 }
@@ -309,6 +320,7 @@ static void free_pipeline(struct pipeline *p)
 	nomad_stage_free(p->nomad);
 	gate_free(p->gate);
 	query_table_free(p->table);
+	upstream_list_drop(p->upstreams);
 	config_drop(p->config);
 	free(p);
 }

@@ -24,6 +24,7 @@ struct pipeline {
 	struct nomad_stage *nomad;
 	struct cache_stage *cache;
 	struct forward_stage *forward;
+	struct upstream_list *upstreams; /* NULL: none yet */
 	bool forwards_nothing;
 	uv_timer_t tick;
 	uv_timer_t pacer;

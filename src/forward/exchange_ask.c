@@ -83,10 +83,11 @@ static uint64_t find_exhausted(const struct exchange *exchange)
 /* The next to ask; with `again`, perhaps one that was asked before. -1: none. */
 static int choose(struct exchange *exchange, bool again, uint64_t now_ms)
 {
-	const struct question *question = exchange->question;
 	uint64_t excluded = again ? find_exhausted(exchange) : exchange->tried;
-	int upstream = upstream_choose(exchange->health, question->folded, question->name_length,
-				       excluded, exchange->tried, now_ms);
+	size_t length;
+	const uint8_t *route = upstream_route(exchange->question, &length);
+	int upstream =
+		upstream_choose(exchange->health, route, length, excluded, exchange->tried, now_ms);
 
 	if (upstream >= 0)
 		exchange->tried |= UINT64_C(1) << upstream;
@@ -328,9 +329,10 @@ void exchange_ask_without_case(struct exchange *exchange, int upstream, uint64_t
 /* Asks a doubted upstream along with the one that is trusted. */
 static void send_probe(struct exchange *exchange, uint64_t now_ms)
 {
-	const struct question *question = exchange->question;
-	int upstream = upstream_choose_probe(exchange->health, question->folded,
-					     question->name_length, exchange->awaited, now_ms);
+	size_t length;
+	const uint8_t *route = upstream_route(exchange->question, &length);
+	int upstream =
+		upstream_choose_probe(exchange->health, route, length, exchange->awaited, now_ms);
 	int result;
 
 	if (upstream < 0)

@@ -228,8 +228,10 @@ static void name_loop(struct forward_stage *stage, const struct upstream *upstre
 static bool leads_only_back(const struct forward_stage *stage, const struct question *question,
 			    uint64_t now_ms)
 {
-	return upstream_choose(stage->era->health, question->folded, question->name_length, 0, 0,
-			       now_ms) < 0;
+	size_t length;
+	const uint8_t *route = upstream_route(question, &length);
+
+	return upstream_choose(stage->era->health, route, length, 0, 0, now_ms) < 0;
 }
 
 enum verdict forward_stage_ask(struct forward_stage *stage, struct query *query, uint64_t now_ms,
@@ -240,17 +242,19 @@ enum verdict forward_stage_ask(struct forward_stage *stage, struct query *query,
 	bool is_new = false;
 	int loop;
 
-	if (!list || !upstream_list_covers(list, question->folded, question->name_length)) {
-		if (!list || !list->forwards_nothing) {
-			answer_fail(out, METRIC_STAGE_FORWARD, DNS_EDE_NO_REACHABLE_AUTHORITY,
-				    "no upstream resolver configured");
-			return VERDICT_FAILED;
-		}
+	switch (list ? upstream_list_cover(list, question) : UPSTREAM_UNCOVERED) {
+	case UPSTREAM_COVERED:
+		break;
+	case UPSTREAM_REFUSED:
 		answer_init(out);
 		out->stage = METRIC_STAGE_FORWARD;
 		out->rcode = DNS_REFUSED;
 		out->no_recursion = true;
 		return VERDICT_ANSWERED;
+	case UPSTREAM_UNCOVERED:
+		answer_fail(out, METRIC_STAGE_FORWARD, DNS_EDE_NO_REACHABLE_AUTHORITY,
+			    "no upstream resolver configured");
+		return VERDICT_FAILED;
 	}
 	loop = loop_find(list, question, now_ms, &is_new);
 	if (is_new)
@@ -357,8 +361,8 @@ static bool is_for_new_upstreams(const struct work *work, const struct reply *re
 {
 	return (!reply || reply->image->rcode == DNS_SERVFAIL) && work->era != work->stage->era &&
 	       now_ms < work->deadline_ms && !list_is_empty(&work->waiting) &&
-	       upstream_list_covers(upstream_health_list(work->stage->era->health),
-				    work->entry.question.folded, work->entry.question.name_length);
+	       upstream_list_cover(upstream_health_list(work->stage->era->health),
+				   &work->entry.question) == UPSTREAM_COVERED;
 }
 
 static void on_exchange_done(struct exchange *exchange, struct reply *reply, uint16_t ede,

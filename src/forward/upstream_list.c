@@ -10,6 +10,7 @@
 #include "dns/name.h"
 #include "forward/own_address.h"
 #include "forward/tls.h"
+#include "query/gate.h"
 
 struct report { /* lines for the operator */
 	char *text;
@@ -119,6 +120,34 @@ void upstream_format(const struct upstream *upstream, char out[UPSTREAM_TEXT_MAX
 		 upstream->tls_name[0] ? "#" : "", upstream->tls_name);
 }
 
+static void add_refused(struct upstream_list *list, const struct config_forward *forward)
+{
+	struct config_zone *refused = &list->refused[list->refused_count++];
+
+	refused->length = forward->domain_length;
+	memcpy(refused->name, forward->domain, forward->domain_length);
+}
+
+/* Names that are answered at home never come as far as the upstreams. */
+static void warn_of_idle_domain(const struct config *config, const struct config_forward *forward,
+				struct report *report)
+{
+	char domain[NAME_TEXT_MAX], zone[NAME_TEXT_MAX];
+
+	if (forward->domain_length == 0)
+		return;
+	name_format(forward->domain, domain);
+	if (gate_is_special(forward->domain, forward->domain_length))
+		say(report, "forward=%s=… is never used: such names are answered at home", domain);
+	for (size_t i = 0; i < config->zone_count; i++) {
+		if (!name_is_in(forward->domain, forward->domain_length, config->zone[i].name,
+				config->zone[i].length))
+			continue;
+		name_format(config->zone[i].name, zone);
+		say(report, "forward=%s=… is never used: it lies in our own zone %s", domain, zone);
+	}
+}
+
 /* Whoever lists both may not know that names leave in clear whenever TLS does not work. */
 static void warn_of_clear_text(const struct upstream_list *list, struct report *report)
 {
@@ -164,9 +193,15 @@ struct upstream_list *upstream_list_new(const struct config *config, char *out_r
 		out_report[0] = '\0';
 	atomic_init(&list->references, 1);
 	loop_memory_init(&list->loops);
+	list->refused = calloc(config->forward_count + 1, sizeof(list->refused[0]));
+	if (!list->refused) {
+		free(list);
+		return NULL;
+	}
 	for (size_t i = 0; i < config->forward_count; i++) {
 		const struct config_forward *forward = &config->forward[i];
 
+		warn_of_idle_domain(config, forward, &report);
 		switch (forward->kind) {
 		case CONFIG_FORWARD_ADDRESS:
 			add_upstream(list, config, forward, &forward->address, &report);
@@ -175,7 +210,10 @@ struct upstream_list *upstream_list_new(const struct config *config, char *out_r
 			add_file(list, config, forward, &report);
 			break;
 		case CONFIG_FORWARD_NONE:
-			list->forwards_nothing = true;
+			if (forward->domain_length == 0)
+				list->forwards_nothing = true;
+			else
+				add_refused(list, forward);
 			break;
 		}
 	}
@@ -197,6 +235,7 @@ void upstream_list_drop(struct upstream_list *list)
 	if (!list || atomic_fetch_sub_explicit(&list->references, 1, memory_order_acq_rel) != 1)
 		return;
 	tls_context_free(list->tls_context);
+	free(list->refused);
 	free(list);
 }
 
@@ -206,16 +245,66 @@ void upstream_list_load_cas(struct upstream_list *list)
 		list->tls_context = tls_context_new();
 }
 
+static bool is_same_refused(const struct upstream_list *a, const struct upstream_list *b)
+{
+	if (a->forwards_nothing != b->forwards_nothing || a->refused_count != b->refused_count)
+		return false;
+	for (size_t i = 0; i < a->refused_count; i++) {
+		if (a->refused[i].length != b->refused[i].length ||
+		    memcmp(a->refused[i].name, b->refused[i].name, a->refused[i].length) != 0)
+			return false;
+	}
+	return true;
+}
+
 bool upstream_list_same(const struct upstream_list *a, const struct upstream_list *b)
 {
-	if (a->forwards_nothing != b->forwards_nothing || a->count != b->count ||
-	    a->ca_stamp != b->ca_stamp)
+	if (a->count != b->count || a->ca_stamp != b->ca_stamp || !is_same_refused(a, b))
 		return false;
 	for (size_t i = 0; i < a->count; i++) {
 		if (!is_same_upstream(&a->upstream[i], &b->upstream[i]))
 			return false;
 	}
 	return true;
+}
+
+static bool has_upstream(const struct upstream_list *list, const struct upstream *upstream)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		if (is_same_upstream(&list->upstream[i], upstream))
+			return true;
+	}
+	return false;
+}
+
+/* The domains of what one list has and the other has not. */
+static void tell_difference(const struct upstream_list *one, const struct upstream_list *other,
+			    void (*on_domain)(void *arg, const uint8_t *name, size_t length),
+			    void *arg)
+{
+	static const uint8_t root[1];
+
+	for (size_t i = 0; i < one->count; i++) {
+		const struct upstream *upstream = &one->upstream[i];
+
+		if (has_upstream(other, upstream))
+			continue;
+		if (upstream->domain_length == 0)
+			on_domain(arg, root, sizeof(root));
+		else
+			on_domain(arg, upstream->domain, upstream->domain_length);
+	}
+	for (size_t i = 0; !is_same_refused(one, other) && i < one->refused_count; i++)
+		on_domain(arg, one->refused[i].name, one->refused[i].length);
+}
+
+void upstream_list_each_change(const struct upstream_list *before,
+			       const struct upstream_list *after,
+			       void (*on_domain)(void *arg, const uint8_t *name, size_t length),
+			       void *arg)
+{
+	tell_difference(before, after, on_domain, arg);
+	tell_difference(after, before, on_domain, arg);
 }
 
 int upstream_list_match(const struct upstream_list *list, const uint8_t *folded, size_t length)
@@ -234,7 +323,32 @@ int upstream_list_match(const struct upstream_list *list, const uint8_t *folded,
 	return longest;
 }
 
-bool upstream_list_covers(const struct upstream_list *list, const uint8_t *folded, size_t length)
+const uint8_t *upstream_route(const struct question *question, size_t *out_length)
 {
-	return upstream_list_match(list, folded, length) >= 0;
+	size_t first = question->type == DNS_TYPE_DS ? question->folded[0] : 0;
+
+	*out_length = question->name_length;
+	if (first == 0)
+		return question->folded;
+	*out_length -= first + 1;
+	return question->folded + first + 1;
+}
+
+enum upstream_cover upstream_list_cover(const struct upstream_list *list,
+					const struct question *question)
+{
+	size_t length;
+	const uint8_t *folded = upstream_route(question, &length);
+	int longest = upstream_list_match(list, folded, length);
+
+	for (size_t i = 0; i < list->refused_count; i++) {
+		const struct config_zone *refused = &list->refused[i];
+
+		if ((int)refused->length > longest &&
+		    name_is_in(folded, length, refused->name, refused->length))
+			return UPSTREAM_REFUSED;
+	}
+	if (longest >= 0)
+		return UPSTREAM_COVERED;
+	return list->forwards_nothing ? UPSTREAM_REFUSED : UPSTREAM_UNCOVERED;
 }

@@ -13,6 +13,7 @@
 #include "base/addr.h"
 #include "config/config.h"
 #include "dns/dns.h"
+#include "dns/question.h"
 #include "forward/loop.h"
 
 struct tls_context;
@@ -24,6 +25,8 @@ struct upstream_list {
 		*tls_context;  /* NULL: upstream_list_load_cas was not called, or had no need to */
 	uint64_t ca_stamp;     /* of the CAs' files; 0: no upstream wants TLS */
 	bool forwards_nothing; /* forward=none */
+	struct config_zone *refused; /* forward=DOMAIN=none: nobody is asked about what is there */
+	size_t refused_count;
 	size_t count;
 	struct upstream {
 		struct addr addr;
@@ -58,8 +61,24 @@ bool upstream_list_same(const struct upstream_list *a, const struct upstream_lis
 #define UPSTREAM_TEXT_MAX (ADDR_TEXT_MAX + CONFIG_TLS_NAME_MAX + 8)
 void upstream_format(const struct upstream *upstream, char out[UPSTREAM_TEXT_MAX]);
 
-/* Whether any upstream of the list is meant for this folded name. */
-bool upstream_list_covers(const struct upstream_list *list, const uint8_t *folded, size_t length);
+/* Tells each domain (folded; the root: all other names) that has other upstreams in `after` than in
+ * `before`, some perhaps twice. */
+void upstream_list_each_change(const struct upstream_list *before,
+			       const struct upstream_list *after,
+			       void (*on_domain)(void *arg, const uint8_t *name, size_t length),
+			       void *arg);
+
+/* The name that decides who is asked: the question's own (folded), but DS lives in the parent (RFC
+ * 4035 §3.1.4.1), so for DS it is that above. */
+const uint8_t *upstream_route(const struct question *question, size_t *out_length);
+
+enum upstream_cover {
+	UPSTREAM_COVERED,   /* some upstream of the list is meant for the name */
+	UPSTREAM_REFUSED,   /* "none" is: nobody may be asked */
+	UPSTREAM_UNCOVERED, /* there is none */
+};
+enum upstream_cover upstream_list_cover(const struct upstream_list *list,
+					const struct question *question);
 
 /* The length of the longest domain of the list that holds the name (0: the general upstreams), or
  * -1 when no upstream is meant for it. */

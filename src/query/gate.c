@@ -175,26 +175,39 @@ static enum verdict ask_chaos(const struct gate *gate, const struct question *qu
 	return refuse(out, DNS_EDE_NONE, NULL);
 }
 
+/* The row of a folded name that never leaves the host; NULL: it is none. */
+static const struct special *find_special(const uint8_t *folded, size_t length)
+{
+	for (size_t i = 0; i < COUNT_OF(SPECIALS); i++) {
+		if (name_is_in(folded, length, (const uint8_t *)SPECIALS[i].name,
+			       SPECIALS[i].length))
+			return &SPECIALS[i];
+	}
+	return NULL;
+}
+
+bool gate_is_special(const uint8_t *folded, size_t length)
+{
+	return find_special(folded, length);
+}
+
 static enum verdict ask_special(const struct gate *gate, const struct question *question,
 				struct answer *out)
 {
-	for (size_t i = 0; i < COUNT_OF(SPECIALS); i++) {
-		bool is_address = question->type == DNS_TYPE_A || question->type == DNS_TYPE_AAAA;
+	const struct special *special = find_special(question->folded, question->name_length);
+	bool is_address = question->type == DNS_TYPE_A || question->type == DNS_TYPE_AAAA;
 
-		if (!name_is_in(question->folded, question->name_length,
-				(const uint8_t *)SPECIALS[i].name, SPECIALS[i].length))
-			continue;
-		out->is_authoritative = true;
-		if (SPECIALS[i].kind == SPECIAL_LOCALHOST && is_address) {
-			out->addresses = &gate->localhost[question->type == DNS_TYPE_AAAA];
-			out->address_count = 1;
-			return VERDICT_ANSWERED;
-		}
-		out->rcode = SPECIALS[i].kind == SPECIAL_NXDOMAIN ? DNS_NXDOMAIN : DNS_NOERROR;
-		out->soa = gate->soa[i];
+	if (!special)
+		return VERDICT_PASS;
+	out->is_authoritative = true;
+	if (special->kind == SPECIAL_LOCALHOST && is_address) {
+		out->addresses = &gate->localhost[question->type == DNS_TYPE_AAAA];
+		out->address_count = 1;
 		return VERDICT_ANSWERED;
 	}
-	return VERDICT_PASS;
+	out->rcode = special->kind == SPECIAL_NXDOMAIN ? DNS_NXDOMAIN : DNS_NOERROR;
+	out->soa = gate->soa[special - SPECIALS];
+	return VERDICT_ANSWERED;
 }
 
 /* OPT and the types that are no data but a request of another kind (RFC 6895 §3.1), ANY excepted.

@@ -30,3 +30,7 @@ enum verdict gate_ask_private(const struct gate *gate, const struct query *query
 bool gate_admits(const struct gate *gate, const struct addr *peer, const struct addr *local);
 
 const struct message_identity *gate_identity(const struct gate *gate);
+
+/* Whether a folded name never leaves the host: localhost, invalid, onion, resolver.arpa and what is
+ * below them. */
+bool gate_is_special(const uint8_t *folded, size_t length);

@@ -5,7 +5,7 @@ import signal
 import socket
 
 import pytest
-from fake_upstream import address_of
+from fake_upstream import FakeUpstream, address_of
 from harness import Client, assert_nxdomain, assert_records, eventually, free_port, rcode, records, run, ttls
 
 import dns.message
@@ -252,6 +252,36 @@ def test_hup_changes_upstreams(start, nomad, upstream, tmp_path):
         assert rcode(client.ask("www.example.org")) == "NOERROR"
 
     eventually(check)
+
+
+def test_a_domain_with_other_servers_is_asked_for_anew(start, nomad, upstream, tmp_path):
+    """What the general upstream said of it was kept for its TTL; a VPN that comes up must not wait for that."""
+    path = tmp_path / "nomad-dns.conf"
+    path.write_text(f'forward = ["{upstream.address}"]\n')
+    upstream.set_mode("nxdomain", "web.consul")
+    with FakeUpstream() as consul:
+        consul.set_records("web.consul.", "A", "10.9.8.7")
+        daemon = start(f"--config={path}", nomad=nomad.address, forward=None)
+        client = Client(daemon)
+        client.ask("kept.example.org")
+        assert rcode(client.ask("web.consul")) == "NXDOMAIN"
+        path.write_text(f'forward = ["{upstream.address}", "consul={consul.address}"]\n')
+        daemon.signal(signal.SIGHUP)
+        eventually(lambda: assert_found(client, "web.consul", "10.9.8.7"))
+        client.ask("kept.example.org")
+        assert upstream.count("kept.example.org") == 1
+        path.write_text(f'forward = ["{upstream.address}", "consul=none"]\n')
+        daemon.signal(signal.SIGHUP)
+        eventually(lambda: assert_rcode(client, "web.consul", "REFUSED"))
+        assert upstream.count("web.consul") == 1
+
+
+def assert_found(client, name, address):
+    assert records(client.ask(name)) == [address]
+
+
+def assert_rcode(client, name, expected):
+    assert rcode(client.ask(name)) == expected
 
 
 def test_what_needs_a_restart_changes_nowhere_before_it(start, nomad, upstream, tmp_path):

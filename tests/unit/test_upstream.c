@@ -151,19 +151,6 @@ static void more_than_64_upstreams_are_left_out(void **state)
 	upstream_list_drop(list);
 }
 
-static void none_forwards_nothing(void **state)
-{
-	struct config_forward forward[] = { { .kind = CONFIG_FORWARD_NONE },
-					    to("192.0.2.1", "consul") };
-	struct upstream_list *list = list_of(forward, 2);
-
-	(void)state;
-	assert_true(list->forwards_nothing);
-	assert_false(upstream_list_covers(list, WWW, WWW_BYTES));
-	assert_true(upstream_list_covers(list, CONSUL, CONSUL_BYTES));
-	upstream_list_drop(list);
-}
-
 static void file_brings_its_servers(void **state)
 {
 	char path[] = "/tmp/test_upstream.XXXXXX";
@@ -549,7 +536,6 @@ int main(void)
 		cmocka_unit_test(report_is_cut_at_its_capacity),
 		cmocka_unit_test(repeated_address_counts_once),
 		cmocka_unit_test(more_than_64_upstreams_are_left_out),
-		cmocka_unit_test(none_forwards_nothing),
 		cmocka_unit_test(file_brings_its_servers),
 		cmocka_unit_test(unreadable_file_is_reported),
 		cmocka_unit_test(lists_are_compared_by_what_they_hold),
