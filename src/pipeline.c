@@ -97,11 +97,17 @@ static size_t farewell(struct pipeline *p, const struct query *query, struct ans
 	return result.length;
 }
 
+static void count_waiting(const struct pipeline *p)
+{
+	metrics_set(p->doors.metrics, METRIC_QUERIES_WAITING, query_count(p->table));
+}
+
 static void drop(struct pipeline *p, struct query *query)
 {
 	hosts_free(query->hosts);
 	query->hosts = NULL;
 	query_drop(p->table, query);
+	count_waiting(p);
 	if (query_count(p->table) == 0)
 		uv_timer_stop(&p->tick);
 }
@@ -141,6 +147,7 @@ enum verdict pipeline_park(struct pipeline *p, struct query *query, uint64_t now
 		answer_fail(out, METRIC_STAGE_NONE, DNS_EDE_OTHER, "too many queries are waiting");
 		return pipeline_soften(p, query, VERDICT_FAILED, now_ms, out);
 	}
+	count_waiting(p);
 	if (query_count(p->table) == 1)
 		pipeline_start_ticking(p);
 	verdict = wait_at_stage(p, parked, now_ms, out);

@@ -239,6 +239,7 @@ static void a_full_table_is_servfail_at_once(void **state)
 	for (unsigned i = 0; i < WAITING_MAX; i++)
 		assert_int_equal(ask("wait.nomad"), 0);
 	assert_int_equal(pipeline_waiting_count(pipeline), WAITING_MAX);
+	assert_int_equal(metric(METRIC_QUERIES_WAITING), WAITING_MAX);
 	host_names[0] = "www.example.com";
 	host_count = 1;
 	assert_true(ask("wait.nomad") > 0);
@@ -254,6 +255,7 @@ static void a_full_table_is_servfail_at_once(void **state)
 		uv_run(&loop, UV_RUN_ONCE);
 	assert_int_equal(sent_count, WAITING_MAX);
 	assert_int_equal(pipeline_waiting_count(pipeline), 0);
+	assert_int_equal(metric(METRIC_QUERIES_WAITING), 0);
 	assert_int_equal(ask("wait.nomad"), 0);
 }
 
