@@ -203,8 +203,8 @@ static int change_known(struct catalogue *catalogue, struct service *service,
 	}
 	was_true = is_true_now(catalogue, service);
 	rc = apply(catalogue, service, change);
-	/* Also when nothing of what is held changed: a reply that was on its way before the event must
-	 * not take it for the truth. */
+	/* Also when nothing of what is held changed: a reply that was on its way before the event
+	 * must not take it for the truth. */
 	if (rc < 0 || (rc != CATALOGUE_LAST_GONE && !was_true))
 		catalogue_mark_service(catalogue, service);
 	if (rc < 0 || was_true)
