@@ -311,7 +311,7 @@ void daemon_on_reload(uv_signal_t *signal, int number)
 
 	(void)number;
 	snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%llu",
-		 (unsigned long long)clock_now_us());
+		 (unsigned long long)clock_awake_us());
 	sd_notify_send(state);
 	next = config_load(d->origin->argc, d->origin->argv, d->origin->environment, &problem);
 	if (next && apply_config(d, next)) {

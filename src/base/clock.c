@@ -12,10 +12,15 @@ static uint64_t read_clock_us(clockid_t clock)
 
 uint64_t clock_now_ms(void)
 {
-	return read_clock_us(CLOCK_MONOTONIC) / 1000;
+	return read_clock_us(CLOCK_BOOTTIME) / 1000;
 }
 
 uint64_t clock_now_us(void)
+{
+	return read_clock_us(CLOCK_BOOTTIME);
+}
+
+uint64_t clock_awake_us(void)
 {
 	return read_clock_us(CLOCK_MONOTONIC);
 }
