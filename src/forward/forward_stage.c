@@ -93,7 +93,7 @@ struct forward_stage *forward_stage_open(const struct forward_doors *doors,
 	works_init(&stage->works);
 	snprintf(stage->loop_text, sizeof(stage->loop_text), "%s",
 		 "upstream leads back to this resolver");
-	turns_init(&stage->turns);
+	turns_init(&stage->turns, config->workers);
 	forward_stage_configure(stage, config);
 	return stage;
 }

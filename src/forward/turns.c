@@ -1,8 +1,14 @@
 #include "forward/turns.h"
 
-void turns_init(struct turns *turns)
+static unsigned share_of(unsigned total, unsigned workers)
 {
-	*turns = (struct turns){ 0 };
+	return workers > 1 ? (total + workers - 1) / workers : total;
+}
+
+void turns_init(struct turns *turns, unsigned workers)
+{
+	*turns = (struct turns){ .running_max = share_of(TURNS_RUNNING_MAX, workers),
+				 .a_client_max = share_of(TURNS_A_CLIENT_MAX, workers) };
 	hash_random(&turns->secret, sizeof(turns->secret));
 	list_init(&turns->hungry);
 	for (unsigned i = 0; i < TURNS_CLIENTS; i++) {
@@ -20,8 +26,8 @@ static struct turns_client *find_client(struct turns *turns, const struct addr *
 
 static bool take_if_room(struct turns *turns, struct turns_client *client)
 {
-	if (turns->running_count >= TURNS_RUNNING_MAX ||
-	    client->running_count >= TURNS_A_CLIENT_MAX)
+	if (turns->running_count >= turns->running_max ||
+	    client->running_count >= turns->a_client_max)
 		return false;
 	turns->running_count++;
 	client->running_count++;

@@ -25,6 +25,7 @@ struct turn {
 
 struct turns {
 	struct hash_key secret;
+	unsigned running_max, a_client_max; /* this worker's share */
 	struct list hungry; /* clients with turns that wait, the next to be served first */
 	unsigned running_count, waiting_count;
 	struct turns_client {
@@ -34,7 +35,9 @@ struct turns {
 	} client[TURNS_CLIENTS];
 };
 
-void turns_init(struct turns *turns);
+/* For one of so many workers: what may run at a time is shared out among them, for each knows its
+ * own only (the kernel spreads a client's sockets over all). */
+void turns_init(struct turns *turns, unsigned workers);
 
 /* Whether the turn of who asks from `peer` comes at once: it is then his, until turns_end. If not
  * it is to be put in line, or forgotten. */

@@ -171,7 +171,7 @@ ONE_CLIENT = 256  # questions under way upstream; the others wait for their turn
 def test_a_thousand_held_back_and_then_released(one_worker):
     """DNSBomb: what piled up is not one burst when the upstream lets go, and leaves nothing behind."""
     with FakeUpstream(mode="hold") as fake:
-        daemon = one_worker(fake, options=["--forward-timeout=4s"])
+        daemon = one_worker(fake, options=["--forward-timeout=15s"])  # longer than a slow machine takes to ask
         before, descriptors = daemon.resident_bytes(), daemon.descriptors()
         asked = names("held", 1000)
 
@@ -179,7 +179,7 @@ def test_a_thousand_held_back_and_then_released(one_worker):
             return {entry["name"] for entry in fake.queries()}
 
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            pending = pool.submit(flood, daemon.port, asked, 20)
+            pending = pool.submit(flood, daemon.port, asked, 20, 20)
             eventually(lambda: check(daemon.metrics()["nomad_dns_queries_waiting"] == len(asked)))
             eventually(lambda: check(len(seen()) == ONE_CLIENT))
             fake.set_mode("answer")

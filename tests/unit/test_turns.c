@@ -11,7 +11,7 @@ static struct turns turns;
 static int start(void **state)
 {
 	(void)state;
-	turns_init(&turns);
+	turns_init(&turns, 1);
 	return 0;
 }
 
@@ -130,6 +130,20 @@ static void the_line_has_an_end_and_can_be_emptied(void **state)
 	assert_true(turns_wait(&turns, &late));
 }
 
+static void workers_share_what_may_run(void **state)
+{
+	static struct turn running[TURNS_A_CLIENT_MAX];
+	struct addr peer = { .family = AF_INET, .bytes = { 10, 0, 0, 1 } };
+	unsigned begun = 0;
+
+	(void)state;
+	turns_init(&turns, 3);
+	while (turns_begin(&turns, &running[begun], &peer))
+		begun++;
+	assert_int_equal(begun, 86); /* 256 / 3, rounded up */
+	assert_int_equal(turns.running_max, 1366);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -137,6 +151,7 @@ int main(void)
 		cmocka_unit_test_setup(clients_get_their_turns_one_after_the_other, start),
 		cmocka_unit_test_setup(all_together_run_4096, start),
 		cmocka_unit_test_setup(the_line_has_an_end_and_can_be_emptied, start),
+		cmocka_unit_test(workers_share_what_may_run),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
