@@ -9,12 +9,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/hash.h"
 #include "base/list.h"
 #include "dns/dns.h"
 #include "nomad/catalogue.h"
 
-struct buf;
 struct map;
 struct reverse;
 
@@ -116,14 +116,34 @@ static inline uint64_t catalogue_asof(const struct service *service)
 	return service->event_index > service->index ? service->event_index : service->index;
 }
 
-/* catalogue_update.c: the block of what was collected; NULL: out of memory. */
-struct held *catalogue_pack(struct catalogue_update *update);
-/* Starts from what is held. 0 or -ENOMEM. */
+/* ---- collecting ---- */
+
+struct draft {
+	struct held_instance instance; /* host_at, tags_at: in the update's text */
+	uint32_t sequence;
+};
+
+struct catalogue_update {
+	struct catalogue *catalogue;
+	struct draft *drafts;
+	size_t count, capacity;
+	size_t over_limit_count;
+	struct buf text; /* hosts and tags, each with its NUL */
+	bool has_seen;	 /* anything at all, usable or not */
+	bool has_read;	 /* one that is a registration, usable or not */
+	bool has_bad;	 /* one that is none */
+	bool has_name;	 /* both names are labels of an allowed namespace */
+	const char *service;
+	char namespace[]; /* the service's name stands behind it */
+};
+
+/* catalogue_draft.c: starts from what is held. 0 or -ENOMEM. */
 int catalogue_refill(struct catalogue_update *update, const struct held *held);
 /* Takes one out, by what identifies it. false: it is not there. */
 bool catalogue_take_out(struct catalogue_update *update, const struct json_instance *instance);
 size_t catalogue_update_count(const struct catalogue_update *update);
-/* Gives a service what was collected. *out_is_same: it had just that. 0 or -ENOMEM. */
+/* catalogue_update.c: gives a service what was collected. *out_is_same: it had just that. 0 or
+ * -ENOMEM. */
 int catalogue_replace(struct catalogue_update *update, struct service *service, bool *out_is_same);
 
 /* catalogue_list.c: as catalogue_list_commit, but names that are gone are only marked as going, and

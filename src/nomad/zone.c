@@ -6,15 +6,15 @@
 #include "nomad/zone.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "config/config.h"
 #include "dns/name.h"
-#include "dns/records.h"
 #include "nomad/zone_build.h"
+#include "nomad/zone_reverse.h"
+#include "nomad/zone_settings.h"
 
 #define BUCKETS_START 64
 #define BUCKETS_MAX (1u << 18)
@@ -33,83 +33,9 @@ struct zone {
 	_Atomic uint64_t names_end;
 };
 
-/* ---- settings ---- */
-
-static int make_apex(struct zone_apex *apex, const struct config_zone *zone, uint32_t ttl_s,
-		     uint32_t negative_ttl_s)
-{
-	struct image_builder builder = { 0 };
-	uint8_t rr[RECORDS_RR_MAX], server[DNS_NAME_MAX];
-	const char *label[] = { "ns" };
-	size_t serial_at = 0;
-	int length = records_soa(zone->name, 0, negative_ttl_s, &serial_at, rr);
-
-	if (length < 0)
-		return length;
-	if ((size_t)length > sizeof(apex->soa_rr))
-		return -ENAMETOOLONG;
-	apex->length = zone->length;
-	memcpy(apex->name, zone->name, zone->length);
-	memcpy(apex->soa_rr, rr, (size_t)length);
-	apex->soa_length = (uint16_t)length;
-	apex->soa_ttl_offset = (uint16_t)(zone->length + 4);
-	apex->soa_serial_offset = (uint16_t)serial_at;
-	if (zone_build_owner(label, 1, zone->name, zone->length, server) == 0)
-		return -ENAMETOOLONG;
-	length = records_ns(server, ttl_s, rr);
-	if (length > 0)
-		image_builder_add(&builder, rr, (size_t)length, RECORDS_SHORT_OWNER);
-	length = records_any_hinfo(ttl_s, rr);
-	if (length > 0)
-		image_builder_add(&builder, rr, (size_t)length, RECORDS_SHORT_OWNER);
-	apex->records = image_builder_finish(&builder);
-	return apex->records && apex->records->rr_count == 2 ? 0 : -ENOMEM;
-}
-
-static void free_settings(struct zone_settings *settings)
-{
-	if (!settings)
-		return;
-	for (size_t i = 0; i < settings->apex_count; i++)
-		free(settings->apex[i].records);
-	free(settings);
-}
-
 static void free_settings_rcu(struct rcu_head *head)
 {
-	free_settings(caa_container_of(head, struct zone_settings, rcu));
-}
-
-static int compare_apexes(const void *a, const void *b)
-{
-	return (int)((const struct zone_apex *)b)->length -
-	       (int)((const struct zone_apex *)a)->length;
-}
-
-/* Values of `config`, for the zones of `zones`. NULL: out of memory. */
-static struct zone_settings *make_settings(const struct config *config, const struct config *zones)
-{
-	struct zone_settings *settings =
-		calloc(1, sizeof(*settings) + zones->zone_count * sizeof(settings->apex[0]));
-
-	if (!settings)
-		return NULL;
-	settings->ttl_s = config->ttl_s;
-	settings->negative_ttl_s = config->negative_ttl_s;
-	settings->max_stale_ms = config->max_stale_ms;
-	settings->reverse = config->reverse;
-	for (size_t i = 0; i < zones->zone_count; i++) {
-		settings->apex_count = i + 1;
-		if (make_apex(&settings->apex[i], &zones->zone[i], config->ttl_s,
-			      config->negative_ttl_s) < 0) {
-			free_settings(settings);
-			return NULL;
-		}
-	}
-	memcpy(settings->first, zones->zone[0].name, zones->zone[0].length);
-	settings->first_length = zones->zone[0].length;
-	qsort(settings->apex, settings->apex_count, sizeof(settings->apex[0]), compare_apexes);
-	return settings;
+	zone_settings_free(caa_container_of(head, struct zone_settings, rcu));
 }
 
 /* ---- the table ---- */
@@ -200,7 +126,7 @@ struct zone *zone_new(struct config *config)
 		return NULL;
 	hash_random(&zone->key, sizeof(zone->key));
 	zone->first_config = config_hold(config);
-	zone->settings = make_settings(config, config);
+	zone->settings = zone_settings_make(config, config);
 	zone->bucket_count = BUCKETS_START;
 	zone->table = cds_lfht_new_flavor(BUCKETS_START, BUCKETS_START, BUCKETS_MAX, 0,
 					  &urcu_qsbr_flavor, NULL);
@@ -230,14 +156,14 @@ void zone_free(struct zone *zone)
 		urcu_qsbr_barrier();
 		cds_lfht_destroy(zone->table, NULL);
 	}
-	free_settings(zone->settings);
+	zone_settings_free(zone->settings);
 	config_drop(zone->first_config);
 	free(zone);
 }
 
 int zone_configure(struct zone *zone, const struct config *config)
 {
-	struct zone_settings *next = make_settings(config, zone->first_config);
+	struct zone_settings *next = zone_settings_make(config, zone->first_config);
 	struct zone_settings *old = zone->settings;
 
 	if (!next)
@@ -328,7 +254,7 @@ int zone_publish_service(struct zone *zone, const char *namespace_label, const c
 			name = zone_build_service(owner, length, settings->ttl_s, times, instances,
 						  instance_count);
 		else
-			name = zone_build_bare(ZONE_SERVICE, state, owner, length, times, 0);
+			name = zone_build_bare(ZONE_SERVICE, state, owner, length, times, 0, 0);
 		if (!name)
 			return -ENOMEM;
 		put_name(zone, name);
@@ -368,7 +294,7 @@ int zone_publish_namespace(struct zone *zone, const char *namespace_label, enum 
 
 		if (length == 0)
 			continue;
-		name = zone_build_bare(ZONE_NAMESPACE, state, owner, length, times, text);
+		name = zone_build_bare(ZONE_NAMESPACE, state, owner, length, times, text, 0);
 		if (!name)
 			return -ENOMEM;
 		put_labels(name->text, tags, tag_count);
@@ -420,62 +346,14 @@ void zone_withdraw(struct zone *zone, const char *namespace_label, const char *s
 	}
 }
 
-/* RFC 1035 §3.5, RFC 3596 §2.5. The length of the owner's wire form. */
-static size_t reverse_owner(const struct addr *address, uint8_t out[DNS_NAME_MAX])
-{
-	char text[NAME_TEXT_MAX];
-	size_t at = 0;
-	int length;
-
-	if (address->family == AF_INET) {
-		const uint8_t *b = address->bytes;
-
-		snprintf(text, sizeof(text), "%u.%u.%u.%u.in-addr.arpa", b[3], b[2], b[1], b[0]);
-	} else {
-		for (int i = 15; i >= 0; i--) {
-			int written = snprintf(text + at, sizeof(text) - at, "%x.%x.",
-					       address->bytes[i] & 15, address->bytes[i] >> 4);
-			at += (size_t)written;
-		}
-		snprintf(text + at, sizeof(text) - at, "ip6.arpa");
-	}
-	length = name_parse(text, out);
-	return length > 0 ? (size_t)length : 0;
-}
-
-/* Names relative to the first zone as targets; *out_count may be smaller where one is too long.
- * NULL: out of memory. */
-static uint8_t **make_targets(const struct zone_settings *settings, const char *const *names,
-			      size_t count, size_t *out_count)
-{
-	uint8_t(*storage)[DNS_NAME_MAX];
-	uint8_t **targets = malloc((count + 1) * (sizeof(*targets) + sizeof(*storage)));
-	uint8_t relative[DNS_NAME_MAX];
-
-	*out_count = 0;
-	if (!targets)
-		return NULL;
-	storage = (uint8_t(*)[DNS_NAME_MAX])(targets + count);
-	for (size_t i = 0; i < count; i++) {
-		int length = name_parse(names[i], relative);
-
-		if (length < 0 || (size_t)length - 1 + settings->first_length > DNS_NAME_MAX)
-			continue;
-		name_fold(relative, (size_t)length - 1, storage[i]);
-		memcpy(storage[i] + length - 1, settings->first, settings->first_length);
-		targets[(*out_count)++] = storage[i];
-	}
-	return targets;
-}
-
 int zone_publish_reverse(struct zone *zone, const struct addr *address, const char *const *names,
 			 size_t name_count)
 {
 	const struct zone_settings *settings = zone->settings;
 	uint8_t owner[DNS_NAME_MAX];
-	size_t length = reverse_owner(address, owner), target_count;
+	size_t length = zone_reverse_owner(address, owner), target_count;
 	struct zone_name *name;
-	uint8_t **targets = make_targets(settings, names, name_count, &target_count);
+	uint8_t **targets = zone_reverse_targets(settings, names, name_count, &target_count);
 
 	if (!targets)
 		return -ENOMEM;
@@ -484,7 +362,7 @@ int zone_publish_reverse(struct zone *zone, const struct addr *address, const ch
 		remove_name(zone, owner, length);
 		return 0;
 	}
-	name = zone_build_reverse(owner, length, settings->ttl_s, (const uint8_t *const *)targets,
+	name = zone_reverse_build(owner, length, settings->ttl_s, (const uint8_t *const *)targets,
 				  target_count);
 	free(targets);
 	if (!name)
@@ -556,16 +434,4 @@ uint64_t zone_names_end(const struct zone *zone)
 uint32_t zone_serial(const struct zone *zone)
 {
 	return (uint32_t)atomic_load_explicit(&zone->index, memory_order_relaxed);
-}
-
-const struct zone_apex *zone_apex_of(const struct zone_settings *settings, const uint8_t *folded,
-				     size_t length)
-{
-	for (size_t i = 0; i < settings->apex_count; i++) {
-		const struct zone_apex *apex = &settings->apex[i];
-
-		if (name_is_in(folded, length, apex->name, apex->length))
-			return apex;
-	}
-	return NULL;
 }

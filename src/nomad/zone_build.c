@@ -16,7 +16,6 @@
 #define SRV_PRIORITY 10
 #define SRV_WEIGHT 10
 #define NONE UINT16_MAX
-#define RR_COUNT_MAX (UINT16_MAX - 1) /* picks are 16 bits: instances beyond this are left out */
 
 struct sorted { /* one instance and what was made of it */
 	const struct zone_instance *instance;
@@ -417,9 +416,10 @@ static struct zone_name *make_name(enum zone_kind kind, enum zone_state state, c
 }
 
 struct zone_name *zone_build_bare(enum zone_kind kind, enum zone_state state, const uint8_t *owner,
-				  size_t length, const struct zone_times *times, size_t text_bytes)
+				  size_t length, const struct zone_times *times, size_t text_bytes,
+				  size_t pick_count)
 {
-	struct build room = { .text_length = text_bytes };
+	struct build room = { .text_length = text_bytes, .pick_count = pick_count };
 
 	return make_name(kind, state, owner, length, times, &room);
 }
@@ -433,8 +433,8 @@ struct zone_name *zone_build_service(const uint8_t *owner, size_t length, uint32
 	struct zone_name *name = NULL;
 	struct image *image = NULL;
 
-	if (count > RR_COUNT_MAX / 2)
-		count = RR_COUNT_MAX / 2;
+	if (count > ZONE_RR_COUNT_MAX / 2)
+		count = ZONE_RR_COUNT_MAX / 2;
 	if (!build_start(&b, instances, count, &chosen))
 		goto out;
 	for (size_t i = 0; i < count; i++)
@@ -454,38 +454,6 @@ struct zone_name *zone_build_service(const uint8_t *owner, size_t length, uint32
 		free(image);
 out:
 	build_end(&b, chosen);
-	return name;
-}
-
-struct zone_name *zone_build_reverse(const uint8_t *owner, size_t length, uint32_t ttl_s,
-				     const uint8_t *const *targets, size_t count)
-{
-	struct image_builder builder = { 0 };
-	struct build b = { 0 };
-	uint8_t rr[RECORDS_RR_MAX];
-	struct zone_name *name = NULL;
-	struct image *image;
-
-	b.picks = calloc(count + 1, sizeof(*b.picks));
-	if (!b.picks)
-		return NULL;
-	for (size_t i = 0; i < count && i < RR_COUNT_MAX; i++) {
-		int rr_length = records_ptr(targets[i], ttl_s, rr);
-
-		if (rr_length < 0)
-			builder.failed = 1;
-		else
-			image_builder_add(&builder, rr, (size_t)rr_length, RECORDS_SHORT_OWNER);
-		b.picks[b.pick_count++] = (uint16_t)i;
-	}
-	image = image_builder_finish(&builder);
-	if (image)
-		name = make_name(ZONE_REVERSE, ZONE_LOADED, owner, length, NULL, &b);
-	if (name)
-		name->image = image;
-	else
-		free(image);
-	free(b.picks);
 	return name;
 }
 

@@ -7,19 +7,18 @@
 
 #include "nomad/zone.h"
 
-/* One name without records (not LOADED, or a namespace's). Caller frees with zone_name_free. NULL:
- * out of memory. */
+#define ZONE_RR_COUNT_MAX (UINT16_MAX - 1) /* picks are 16 bits: what is beyond is left out */
+
+/* One name without sets (not LOADED, a namespace's, a reverse one), with room for text and picks.
+ * Caller frees with zone_name_free. NULL: out of memory. */
 struct zone_name *zone_build_bare(enum zone_kind kind, enum zone_state state, const uint8_t *owner,
-				  size_t length, const struct zone_times *times, size_t text_bytes);
+				  size_t length, const struct zone_times *times, size_t text_bytes,
+				  size_t pick_count);
 
 /* A loaded service with owner `<service>.<namespace>.<zone>`. NULL: out of memory. */
 struct zone_name *zone_build_service(const uint8_t *owner, size_t length, uint32_t ttl_s,
 				     const struct zone_times *times,
 				     const struct zone_instance *instances, size_t count);
-
-/* PTR records for a reverse owner. NULL: out of memory. */
-struct zone_name *zone_build_reverse(const uint8_t *owner, size_t length, uint32_t ttl_s,
-				     const uint8_t *const *targets, size_t count);
 
 /* `labels[0].labels[1]….<suffix>` as a folded wire name. Its length, or 0 when a label or the name
  * is too long. */

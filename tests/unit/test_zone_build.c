@@ -2,6 +2,7 @@
 
 #include "dns/records.h"
 #include "nomad/zone_build.h"
+#include "nomad/zone_reverse.h"
 
 static struct zone_name *name;
 static const struct zone_times times = { 100, 200, 300, true };
@@ -153,7 +154,7 @@ static void a_bare_name_has_its_owner_and_state(void **state)
 	size_t length = wire_name("default.nomad", wire);
 
 	(void)state;
-	name = zone_build_bare(ZONE_NAMESPACE, ZONE_DENIED, wire, length, &times, 12);
+	name = zone_build_bare(ZONE_NAMESPACE, ZONE_DENIED, wire, length, &times, 12, 0);
 	assert_non_null(name);
 	assert_int_equal(name->kind, ZONE_NAMESPACE);
 	assert_int_equal(name->state, ZONE_DENIED);
@@ -538,7 +539,7 @@ static void reverse_names_have_every_target(void **state)
 	(void)state;
 	wire_name("a.default.nomad", targets[0]);
 	wire_name("b.default.nomad", targets[1]);
-	name = zone_build_reverse(owner, length, 10, pointers, 2);
+	name = zone_reverse_build(owner, length, 10, pointers, 2);
 	assert_non_null(name);
 	assert_int_equal(name->kind, ZONE_REVERSE);
 	assert_int_equal(name->image->rr_count, 2);
