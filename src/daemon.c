@@ -147,6 +147,8 @@ static int open_nomad(struct daemon *d)
 				      .metrics = &d->metrics,
 				      .say = daemon_say,
 				      .say_arg = d,
+				      .count_questions = daemon_count_questions,
+				      .count_questions_arg = d,
 				      .on_state = daemon_on_nomad_state,
 				      .on_state_arg = d };
 	char why[512] = "out of memory";

@@ -136,6 +136,22 @@ void daemon_on_nomad_state(void *arg)
 		tell_systemd_status(d);
 }
 
+uint64_t daemon_count_questions(void *arg)
+{
+	const struct daemon *d = arg;
+	uint64_t count = 0;
+
+	for (unsigned i = 0; i < d->worker_count; i++) {
+		const struct metrics *metrics = worker_metrics(d->workers[i]);
+
+		for (unsigned code = 0; code < METRIC_RCODES; code++)
+			count += atomic_load_explicit(
+				&metrics->value[metric_response(METRIC_STAGE_NOMAD, code)],
+				memory_order_relaxed);
+	}
+	return count;
+}
+
 void daemon_write_metrics(void *arg, struct buf *out)
 {
 	struct daemon *d = arg;

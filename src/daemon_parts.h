@@ -61,6 +61,7 @@ void daemon_say(void *arg, const struct need_word *word);
 void daemon_on_needs(uv_async_t *async);
 bool daemon_is_ready(void *arg, struct buf *out);
 void daemon_write_metrics(void *arg, struct buf *out);
+uint64_t daemon_count_questions(void *arg); /* about Nomad's names, answered so far */
 ssize_t daemon_flush(void *arg, const uint8_t *name, size_t length);
 void daemon_on_nomad_state(void *arg);
 void daemon_on_reload(uv_signal_t *signal, int number);

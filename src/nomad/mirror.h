@@ -31,6 +31,9 @@ struct mirror_doors { /* how it speaks to the rest; all outlive the mirror */
 	struct metrics *metrics;
 	void (*say)(void *arg, const struct need_word *word); /* a word for need.worker */
 	void *say_arg;
+	/* How many questions about Nomad's names were answered so far; NULL: nobody counts them. */
+	uint64_t (*count_questions)(void *arg);
+	void *count_questions_arg;
 	void (*on_state)(void *arg); /* Nomad was found or lost: ready state may have changed */
 	void *on_state_arg;
 };

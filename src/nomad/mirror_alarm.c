@@ -21,6 +21,10 @@
 #define RETRY_MS_MIN 1000
 #define RETRY_MS_MAX 30000
 #define STEPS_MAX 5
+#define REFUSED_MS_MIN 60000
+#define REFUSED_MS_MAX 600000
+#define REFUSED_SOON_MS 5000 /* when something else was granted since */
+#define REFUSALS_MAX 4
 #define WAKES_BURST 5 /* at once … */
 #define WAKES_PER_S 10
 #define IDLE_STEPS_MAX 8 /* 100 ms, 200 ms … 25 s */
@@ -85,6 +89,7 @@ static void ask(struct alarm_leg *leg)
 	int length;
 
 	leg->asked_ms = clock_now_ms();
+	leg->address = mirror->address;
 	leg->ask_at_ms = 0;
 	snprintf(name, sizeof(name), "%s", mirror->scope.by_list ? "*" : "~");
 	if (leg->namespace &&
@@ -160,7 +165,7 @@ static void on_armed(struct alarm_leg *leg, uint64_t index)
 		/* A held request that broke may mean that the agent is another one by now. */
 		if (alarm->step > 0)
 			mirror_sync_retry(mirror);
-		alarm->step = 0;
+		alarm->step = alarm->refusals = 0;
 		if (was_missed && mirror->sync.phase != SYNC_LIVE)
 			mirror_live_expire(mirror);
 		set_state(mirror, ALARM_ARMED);
@@ -206,13 +211,23 @@ static void on_wake(struct alarm_leg *leg, uint64_t index, uint64_t spent_ms)
 	ask_again(leg);
 }
 
+/* A policy may be edited for a moment, a new token not be known everywhere, a server be restored:
+ * no refusal is for ever. */
 static void refuse(struct alarm_leg *leg)
 {
 	struct mirror *mirror = leg->mirror;
+	struct alarm *alarm = &mirror->alarm;
+	uint64_t pause_ms = (uint64_t)REFUSED_MS_MIN << alarm->refusals;
 
 	if (leg->namespace && mirror_scope_drop(mirror, leg->namespace))
 		return;
 	drop_legs(mirror);
+	if (alarm->refusals < REFUSALS_MAX)
+		alarm->refusals++;
+	if (pause_ms > REFUSED_MS_MAX)
+		pause_ms = REFUSED_MS_MAX;
+	alarm->refused_ms = clock_now_ms();
+	alarm->retry_at_ms = alarm->refused_ms + mirror_live_jitter(mirror, pause_ms);
 	set_state(mirror, ALARM_REFUSED);
 }
 
@@ -249,6 +264,8 @@ static void on_answer(void *arg, const struct http_reply *reply)
 	struct mirror *mirror = leg->mirror;
 
 	leg->id = 0;
+	if (reply->failure == HTTP_OK)
+		mirror->heard_ms = clock_now_ms();
 	if (reply->failure != HTTP_OK) {
 		fail(mirror);
 	} else if (reply->status == 200) {
@@ -283,6 +300,8 @@ void mirror_alarm_start(struct mirror *mirror)
 		add_leg(mirror, scope->names[i]);
 	if (scope->is_all)
 		add_leg(mirror, NULL);
+	if (alarm->leg_count == 0)
+		alarm->retry_at_ms = clock_now_ms() + REFUSED_MS_MAX;
 	set_state(mirror, alarm->leg_count ? ALARM_ASKING : ALARM_REFUSED);
 	for (size_t i = 0; i < alarm->leg_count && alarm->state == ALARM_ASKING; i++)
 		ask(&alarm->legs[i]);
@@ -319,12 +338,36 @@ void mirror_alarm_back(struct mirror *mirror, uint64_t index)
 	}
 }
 
+void mirror_alarm_retry(struct mirror *mirror)
+{
+	struct alarm *alarm = &mirror->alarm;
+	uint64_t soon_ms = alarm->refused_ms + ((uint64_t)REFUSED_SOON_MS << alarm->refusals);
+
+	if (alarm->state != ALARM_REFUSED || soon_ms >= alarm->retry_at_ms)
+		return;
+	alarm->retry_at_ms = soon_ms;
+	mirror_live_arm(mirror);
+}
+
+bool mirror_alarm_is_elsewhere(const struct mirror *mirror)
+{
+	const struct alarm *alarm = &mirror->alarm;
+
+	for (size_t i = 0; i < alarm->leg_count; i++) {
+		if (alarm->legs[i].id && alarm->legs[i].address != mirror->address)
+			return true;
+	}
+	return false;
+}
+
 uint64_t mirror_alarm_tick(struct mirror *mirror, uint64_t now_ms)
 {
 	struct alarm *alarm = &mirror->alarm;
 	uint64_t next_ms = UINT64_MAX;
 
-	if (alarm->state == ALARM_WAITING && !mirror->health.is_holding) {
+	if ((alarm->state == ALARM_WAITING ||
+	     (alarm->state == ALARM_REFUSED && mirror->health.state == ZONE_NOMAD_OK)) &&
+	    !mirror->health.is_holding) {
 		if (now_ms < alarm->retry_at_ms)
 			return alarm->retry_at_ms;
 		mirror_alarm_start(mirror);

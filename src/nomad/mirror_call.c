@@ -70,6 +70,7 @@ struct call *mirror_call_new(struct mirror *mirror, struct ask *ask, const char 
 	call->path = make_path(mirror, namespace, service);
 	call->plain = (struct leg){ .call = call };
 	call->stale = (struct leg){ .call = call, .is_stale = true };
+	call->beside = (struct leg){ .call = call };
 	call->was_all_refused = true;
 	if (call->path && call->namespace && (call->service || !service))
 		return call;
@@ -83,11 +84,17 @@ static void cancel_leg(struct leg *leg)
 	leg->id = 0;
 }
 
-/* Takes the call out of everything; from here on it is only memory. */
-static void detach(struct call *call)
+static void cancel_legs(struct call *call)
 {
 	cancel_leg(&call->plain);
 	cancel_leg(&call->stale);
+	cancel_leg(&call->beside);
+}
+
+/* Takes the call out of everything; from here on it is only memory. */
+static void detach(struct call *call)
+{
+	cancel_legs(call);
 	list_remove(&call->link);
 	if (call->is_active)
 		call->mirror->active_count--;
@@ -143,7 +150,7 @@ static void end_call(struct call *call, enum call_result result)
 
 /* ---- asking ---- */
 
-static int start_leg(struct leg *leg, uint64_t timeout_ms)
+static int start_leg(struct leg *leg, size_t address, uint64_t timeout_ms)
 {
 	struct call *call = leg->call;
 	struct mirror *mirror = call->mirror;
@@ -156,8 +163,9 @@ static int start_leg(struct leg *leg, uint64_t timeout_ms)
 	}
 	metrics_add(mirror->doors.metrics,
 		    call->service ? METRIC_NOMAD_REQUESTS_SERVICE : METRIC_NOMAD_REQUESTS_LIST, 1);
-	leg->id = http_get(mirror->doors.http, call->address, stale ? stale : call->path,
-			   timeout_ms, on_reply, leg);
+	leg->address = address;
+	leg->id = http_get(mirror->doors.http, address, stale ? stale : call->path, timeout_ms,
+			   on_reply, leg);
 	free(stale);
 	return leg->id ? 0 : -ENOMEM;
 }
@@ -176,8 +184,9 @@ static int ask_here(struct call *call)
 {
 	call->started_ms = clock_now_ms();
 	call->floor_index = table_index(call->mirror);
-	call->has_asked_stale = false;
-	return start_leg(call->mirror->is_leaderless ? &call->stale : &call->plain,
+	call->has_asked_stale = call->was_beside_silent = false;
+	call->beside_ms = 0;
+	return start_leg(call->mirror->is_leaderless ? &call->stale : &call->plain, call->address,
 			 ANSWER_TIMEOUT_MS);
 }
 
@@ -215,15 +224,49 @@ static void ask_stale(struct call *call, uint64_t now_ms)
 	uint64_t spent_ms = now_ms - call->started_ms;
 
 	if (spent_ms < ANSWER_TIMEOUT_MS)
-		start_leg(&call->stale, ANSWER_TIMEOUT_MS - spent_ms);
+		start_leg(&call->stale, call->address, ANSWER_TIMEOUT_MS - spent_ms);
+}
+
+/* Whoever waits cannot wait until an address counts as silent: the next one is asked beside it,
+ * after another second the one after that. A whole cluster's list is long, not late. */
+static void ask_beside(struct call *call, uint64_t now_ms)
+{
+	size_t count = http_address_count(call->mirror->doors.http);
+	size_t next = call->beside_ms ? call->beside.address + 1 : call->address + 1;
+
+	if (count - call->tried_count < 2 || call->kind == CALL_KIND_ALL ||
+	    call->kind == CALL_KIND_SCOUT || (call->beside_ms && next % count == call->address) ||
+	    now_ms - (call->beside_ms ? call->beside_ms : call->started_ms) < STALE_AFTER_MS)
+		return;
+	cancel_leg(&call->beside);
+	call->beside_ms = now_ms;
+	call->was_beside_silent = false;
+	start_leg(&call->beside, next % count, ANSWER_TIMEOUT_MS);
+}
+
+static bool has_room(const struct mirror *mirror)
+{
+	return http_in_flight(mirror->doors.http) - http_held_in_flight(mirror->doors.http) <
+	       REQUESTS_MAX;
 }
 
 void mirror_call_tick(struct call *call, uint64_t now_ms)
 {
-	if (!call->has_asked_stale && now_ms - call->started_ms >= STALE_AFTER_MS &&
-	    http_in_flight(call->mirror->doors.http) -
-			    http_held_in_flight(call->mirror->doors.http) <
-		    REQUESTS_MAX)
+	struct mirror *mirror = call->mirror;
+
+	if (now_ms - call->started_ms < STALE_AFTER_MS)
+		return;
+	/* Others have found meanwhile who answers. */
+	if (call->address != mirror->address && call->tried_count == 0 && !call->has_moved) {
+		call->has_moved = true;
+		call->address = mirror->address;
+		cancel_legs(call);
+		if (ask_here(call) == 0)
+			return;
+	}
+	if (has_room(mirror))
+		ask_beside(call, now_ms);
+	if (!call->has_asked_stale && has_room(mirror))
 		ask_stale(call, now_ms);
 }
 
@@ -235,6 +278,11 @@ static void go_on_elsewhere(struct call *call)
 
 	call->mirror->is_leaderless = false; /* a stale word is no better here: ask for any again */
 	call->tried_count++;
+	if (call->was_beside_silent && call->tried_count < count &&
+	    call->beside.address == (call->address + 1) % count) {
+		call->tried_count++;
+		call->address = call->beside.address;
+	}
 	if (call->tried_count >= count) {
 		end_call(call, call->has_lost ? CALL_LOST : CALL_STRANGE);
 		return;
@@ -248,9 +296,9 @@ static void go_on_elsewhere(struct call *call)
  * asked again for a stale one, since only a leader may have been missing. */
 static void fail_here(struct call *call, const struct leg *leg, bool is_server_error)
 {
-	if (call->plain.id || call->stale.id)
+	if (call->plain.id || call->stale.id || call->beside.id)
 		return;
-	if (is_server_error && !leg->is_stale && !call->has_asked_stale) {
+	if (is_server_error && leg == &call->plain && !call->has_asked_stale) {
 		ask_stale(call, clock_now_ms());
 		if (call->stale.id)
 			return;
@@ -332,6 +380,7 @@ static void on_no_reply(struct call *call, struct leg *leg, const struct http_re
 		return;
 	}
 	call->has_lost = true;
+	call->was_beside_silent |= leg == &call->beside;
 	fail_here(call, leg, false);
 }
 
@@ -349,8 +398,7 @@ static void on_denied(struct call *call, const struct http_reply *reply)
 		call->has_retried_token = true;
 		mirror_space_renew(mirror);
 		mirror_live_renew(mirror);
-		cancel_leg(&call->plain);
-		cancel_leg(&call->stale);
+		cancel_legs(call);
 		if (ask_here(call) == 0)
 			return;
 	}
@@ -384,11 +432,12 @@ static void on_good_status(struct call *call, struct leg *leg, const struct http
 		fail_here(call, leg, false);
 		return;
 	}
+	if (rc == 0 || rc == -EAGAIN)
+		call->address = leg->address;
 	if (rc == 0 && call->ask)
 		call->ask->was_useless = false;
 	if (rc == -EAGAIN && call->repeat_count++ < REPEATS_MAX) {
-		cancel_leg(&call->plain);
-		cancel_leg(&call->stale);
+		cancel_legs(call);
 		if (ask_here(call) == 0)
 			return;
 	}

@@ -144,11 +144,14 @@ void mirror_health_good(struct mirror *mirror, const struct call *call)
 	bool has_moved = mirror->address != call->address;
 
 	mirror->address = call->address;
+	mirror->heard_ms = clock_now_ms();
 	take_home(mirror, call);
 	if (call == health->probe)
 		health->probe = NULL;
 	if (!is_change && has_moved)
 		mirror_live_found(mirror); /* streams and held requests move along */
+	if (mirror->alarm.state == ALARM_REFUSED)
+		mirror_alarm_retry(mirror);
 	if (!is_change)
 		return;
 	say_found(mirror, http_address_text(mirror->doors.http, call->address));

@@ -46,6 +46,7 @@ enum alarm_state {
 
 struct alarm_leg {
 	struct mirror *mirror;
+	size_t address;
 	const char *namespace; /* NULL: any */
 	uint64_t id;	       /* 0: none under way */
 	uint64_t index, asked_ms, ask_at_ms;
@@ -60,7 +61,8 @@ struct alarm {
 	size_t leg_count, armed_count;
 	uint64_t index; /* the highest heard */
 	uint64_t retry_at_ms;
-	unsigned step;
+	uint64_t refused_ms;
+	unsigned step, refusals;
 	uint64_t tokens_milli, tokens_at_ms; /* wakes are paced */
 };
 
@@ -84,6 +86,7 @@ enum sync_phase {
 
 struct stream_leg {
 	struct mirror *mirror;
+	size_t address;
 	const char *namespace; /* NULL: all */
 	uint64_t id, heard_ms;
 	bool is_open;
@@ -162,6 +165,13 @@ struct settle {
 	uint64_t pause_ms;
 };
 
+struct pulse {
+	uint64_t look_at_ms, questions; /* those there had been when it was last looked */
+	uint64_t first_id, first_at_ms; /* the first address is asked whether it is back */
+	unsigned first_step;
+	bool is_away; /* from the first */
+};
+
 struct preload {
 	uint32_t limit;	      /* names; CONFIG_PRELOAD_AUTO */
 	uint32_t done, total; /* each name once: what came of no use stays for the asker */
@@ -192,14 +202,21 @@ bool mirror_live_is_trying(const struct mirror *mirror);
 uint64_t mirror_live_jitter(struct mirror *mirror, uint64_t ms);
 struct zone_times mirror_live_times(const struct mirror *mirror);
 
+/* mirror_pulse.c */
+uint64_t mirror_pulse_tick(struct mirror *mirror, uint64_t now_ms);
+void mirror_pulse_stop(struct mirror *mirror);
+
 /* mirror_alarm.c */
 void mirror_alarm_start(struct mirror *mirror);
+void mirror_alarm_retry(struct mirror *mirror); /* what was refused may be granted by now */
+bool mirror_alarm_is_elsewhere(const struct mirror *mirror); /* held where we do not ask any more */
 void mirror_alarm_stop(struct mirror *mirror);
 void mirror_alarm_back(struct mirror *mirror, uint64_t index); /* the table went back */
 uint64_t mirror_alarm_tick(struct mirror *mirror, uint64_t now_ms);
 
 /* mirror_stream.c: the streams themselves */
 int mirror_stream_open(struct mirror *mirror);
+bool mirror_stream_is_elsewhere(const struct mirror *mirror);
 void mirror_stream_close(struct mirror *mirror);
 uint64_t mirror_stream_tick(struct mirror *mirror, uint64_t now_ms);
 

@@ -60,6 +60,7 @@ enum call_kind {
 struct leg { /* one HTTP request of a call */
 	struct call *call;
 	uint64_t id; /* 0: not under way */
+	size_t address;
 	bool is_stale;
 };
 
@@ -72,12 +73,15 @@ struct call {
 	char *path;						    /* with a '?'; owned */
 	char *namespace, *service; /* exact; owned; service NULL: a list */
 	struct leg plain, stale;
+	struct leg beside; /* at another address, while this one is slow */
 	bool is_active;
-	bool has_asked_stale, has_retried_token;
-	bool has_lost;	      /* an address failed in a way that means loss */
-	bool was_all_refused; /* every failure was "no connection" */
+	bool has_asked_stale, has_retried_token, has_moved;
+	bool was_beside_silent; /* that address needs no more asking */
+	bool has_lost;		/* an address failed in a way that means loss */
+	bool was_all_refused;	/* every failure was "no connection" */
 	size_t address, tried_count;
 	uint64_t started_ms; /* at this address */
+	uint64_t beside_ms;  /* at the other; 0: not yet */
 	uint64_t retry_after_s;
 	uint64_t index;	      /* of the good reply */
 	bool was_stale;	      /* that reply */
@@ -113,7 +117,9 @@ struct mirror {
 	uv_timer_t timer;
 	struct hash_dice dice;
 	struct health health;
-	size_t address;	    /* the one that gave the last good answer */
+	size_t address;	   /* the one that gave the last good answer */
+	uint64_t heard_ms; /* when Nomad last said anything */
+	struct pulse pulse;
 	bool is_leaderless; /* the last answer was of a server that knows no leader */
 	uint64_t index;
 

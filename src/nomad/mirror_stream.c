@@ -33,7 +33,7 @@ static void on_line(void *arg, const char *line, size_t length)
 	struct mirror *mirror = leg->mirror;
 	struct sync *sync = &mirror->sync;
 
-	leg->heard_ms = clock_now_ms();
+	leg->heard_ms = mirror->heard_ms = clock_now_ms();
 	if (!leg->is_open) {
 		leg->is_open = true;
 		sync->open_count++;
@@ -92,6 +92,7 @@ static int open_leg(struct mirror *mirror, const char *namespace)
 	char path[ESCAPED_MAX + 96], name[ESCAPED_MAX] = "*";
 
 	*leg = (struct stream_leg){ .mirror = mirror,
+				    .address = mirror->address,
 				    .namespace = namespace,
 				    .heard_ms = clock_now_ms() };
 	if (namespace && http_escape(namespace, strlen(namespace), name, sizeof(name)) < 0)
@@ -119,6 +120,18 @@ int mirror_stream_open(struct mirror *mirror)
 	if (rc < 0)
 		mirror_stream_close(mirror);
 	return rc;
+}
+
+/* Whether any of them is open at an agent that is not asked any more. */
+bool mirror_stream_is_elsewhere(const struct mirror *mirror)
+{
+	const struct sync *sync = &mirror->sync;
+
+	for (size_t i = 0; i < sync->leg_count; i++) {
+		if (sync->legs[i].id && sync->legs[i].address != mirror->address)
+			return true;
+	}
+	return false;
 }
 
 /* Ends what has been silent for too long. → when to look again. */

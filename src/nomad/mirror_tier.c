@@ -226,8 +226,9 @@ uint64_t mirror_live_tick(struct mirror *mirror, uint64_t now_ms)
 
 	if (mirror->is_closing)
 		return UINT64_MAX;
+	next_ms = mirror_pulse_tick(mirror, now_ms);
 	if (mirror->ceiling == CONFIG_MIRROR_LOOKUP)
-		return mirror_scope_tick(mirror, now_ms);
+		return earlier(next_ms, mirror_scope_tick(mirror, now_ms));
 	if (mirror->back_index)
 		mirror_sync_back(mirror, mirror->back_index);
 	next_ms = earlier(next_ms, mirror_alarm_tick(mirror, now_ms));
@@ -310,6 +311,7 @@ static void stop(struct mirror *mirror)
 	mirror_sync_stop(mirror);
 	mirror_large_stop(mirror);
 	mirror_watch_stop(mirror);
+	mirror_pulse_stop(mirror);
 	if (mirror->scout.call)
 		mirror_call_drop(mirror->scout.call);
 	mirror->scout.call = NULL;

@@ -157,6 +157,7 @@ static struct mirror *mirror;
 static struct need_word words[2048];
 static size_t word_count;
 static unsigned state_changes;
+static uint64_t questions;
 
 static inline void on_word(void *arg, const struct need_word *word)
 {
@@ -170,6 +171,12 @@ static inline void on_state(void *arg)
 	state_changes++;
 }
 
+static inline uint64_t count_questions(void *arg)
+{
+	(void)arg;
+	return questions;
+}
+
 static inline void open_mirror(void)
 {
 	struct mirror_doors doors = { .loop = &loop,
@@ -178,6 +185,7 @@ static inline void open_mirror(void)
 				      .zone = &fake_zone,
 				      .metrics = &metrics,
 				      .say = on_word,
+				      .count_questions = count_questions,
 				      .on_state = on_state };
 
 	catalogue = catalogue_new(&fake_zone, &config, &metrics);
@@ -193,6 +201,7 @@ static inline int set_up(void **state)
 	memset(&fake_http, 0, sizeof(fake_http));
 	memset(&metrics, 0, sizeof(metrics));
 	memset(&config, 0, sizeof(config));
+	questions = 0;
 	fake_http.address_count = 1;
 	config.ttl_s = 10;
 	config.negative_ttl_s = 5;
@@ -225,6 +234,37 @@ static inline struct request *find_request(const char *path)
 			return request;
 	}
 	return NULL;
+}
+
+/* Answers what was asked at that address. */
+static inline void answer_at(size_t address, const char *path, const char *body, uint64_t index)
+{
+	for (size_t i = 0; i < fake_http.count; i++) {
+		struct request *request = &fake_http.requests[i];
+		struct http_reply reply = { .status = 200,
+					    .has_index = true,
+					    .index = index,
+					    .knows_leader = true,
+					    .body = body,
+					    .body_length = strlen(body) };
+
+		if (!request->id || request->address != address || strcmp(request->path, path) != 0)
+			continue;
+		request->id = 0;
+		request->done(request->arg, &reply);
+		return;
+	}
+	fail_msg("not asked at address %zu: %s", address, path);
+}
+
+/* How many are under way there. */
+static inline unsigned open_at(size_t address)
+{
+	unsigned count = 0;
+
+	for (size_t i = 0; i < fake_http.count; i++)
+		count += fake_http.requests[i].id && fake_http.requests[i].address == address;
+	return count;
 }
 
 /* How often this path was asked, ever. */

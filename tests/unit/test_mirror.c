@@ -398,6 +398,56 @@ static void address_that_answers_is_kept(void **state)
 	assert_int_equal(find_request(WEB)->address, 1);
 }
 
+static void address_that_hangs_is_not_waited_for(void **state)
+{
+	(void)state;
+	fake_http.address_count = 3;
+	open_loaded();
+	need(NEED_SERVICE, "default", "web");
+	advance(999);
+	assert_int_equal(open_at(1), 0);
+	advance(1);
+	assert_int_equal(open_at(1), 1);
+	advance(1000); /* that one hangs too */
+	assert_int_equal(open_at(1), 0);
+	answer_at(2, WEB, ONE("192.0.2.1"), 11);
+	assert_int_equal(last_word(), NEED_CAME);
+	assert_int_equal(open_at(0) + open_at(1) + open_at(2), 0);
+	need(NEED_SERVICE, "default", "web");
+	assert_int_equal(open_at(2), 1);
+}
+
+static void those_who_wait_follow_the_first_who_was_answered(void **state)
+{
+	(void)state;
+	fake_http.address_count = 2;
+	open_loaded();
+	for (char name[] = "a"; name[0] < 'g'; name[0]++) {
+		need(NEED_NAMESPACE, name, "");
+	}
+	advance(1000);
+	assert_true(http_in_flight(&fake_http) <= 8);
+	answer_at(1, "/v1/services?namespace=a", "[]", 11);
+	advance(100);
+	for (char path[] = "/v1/services?namespace=b"; path[23] < 'g'; path[23]++)
+		answer_at(1, path, "[]", 11);
+	assert_int_equal(http_in_flight(&fake_http), 0);
+}
+
+static void all_hanging_is_a_loss_and_asks_each_once(void **state)
+{
+	(void)state;
+	fake_http.address_count = 2;
+	open_loaded();
+	need(NEED_SERVICE, "default", "web");
+	advance(1000);
+	answer_failure(WEB "&stale", HTTP_TIMEOUT);
+	answer_failure(WEB, HTTP_TIMEOUT);
+	answer_failure(WEB, HTTP_TIMEOUT);
+	assert_int_equal(last_word(), NEED_LOST);
+	assert_int_equal(fake_zone.nomad, ZONE_NOMAD_LOST);
+}
+
 static void when_lost_everybody_who_waits_hears_it_at_once(void **state)
 {
 	(void)state;
@@ -907,6 +957,9 @@ int main(void)
 		TEST(out_of_memory_costs_one_need),
 		TEST(failure_at_every_address_is_a_loss),
 		TEST(address_that_answers_is_kept),
+		TEST(address_that_hangs_is_not_waited_for),
+		TEST(those_who_wait_follow_the_first_who_was_answered),
+		TEST(all_hanging_is_a_loss_and_asks_each_once),
 		TEST(when_lost_everybody_who_waits_hears_it_at_once),
 		TEST(while_lost_needs_are_answered_without_a_request),
 		TEST(refusing_nomad_is_probed_every_second),

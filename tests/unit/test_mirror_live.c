@@ -616,7 +616,7 @@ static void unusable_body_is_asked_for_again_ever_more_rarely(void **state)
 	}
 	assert_in_range(asked(WEB) - before, 5, 12);
 	assert_non_null(strstr(fake_text("web.default"), "192.0.2.2"));
-	advance(32000);
+	advance(39000); /* the longest pause, and its jitter */
 	if (find_request(PROBE))
 		answer(PROBE, "[]", 11);
 	need(NEED_SERVICE, "default", "web");
@@ -881,6 +881,120 @@ static void confirmation_that_failed_is_asked_for_again(void **state)
 	assert_string_equal(fake_text("web.default"), "ABSENT");
 }
 
+/* ---- another agent ---- */
+
+static void streams_and_held_requests_move_to_the_agent_that_answers(void **state)
+{
+	(void)state;
+	fake_http.address_count = 2;
+	open_live();
+	need(NEED_SERVICE, "default", "web");
+	advance(1000);
+	answer_at(1, WEB, ONE("192.0.2.1"), 10);
+	advance(0);
+	advance(100);
+	assert_int_equal(open_at(0), 0);
+	answer_at(1, ALARM, "[]", 10);
+	answer_at(1, PROBE, "[]", 10); /* is it there? */
+	line("/v1/event/stream?topic=Service&namespace=*&index=10", "{}");
+	answer_at(1, PROBE, "[]", 10); /* was anything missed? */
+	advance(0);
+	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+	assert_int_equal(asked(LIST_ALL), 1);
+}
+
+static void silent_agent_is_asked_while_there_are_questions(void **state)
+{
+	(void)state;
+	open_watch();
+	advance(0);
+	now_ms += 20000;
+	advance(0);
+	advance(10000);
+	assert_null(find_request(PROBE)); /* nobody asks */
+	questions++;
+	advance(10000);
+	assert_non_null(find_request(PROBE));
+	answer_failure(PROBE, HTTP_TIMEOUT);
+	assert_int_equal(fake_zone.nomad, ZONE_NOMAD_LOST);
+}
+
+static void agent_that_talks_is_not_asked_whether_it_lives(void **state)
+{
+	(void)state;
+	open_live();
+	for (unsigned i = 0; i < 10; i++) {
+		questions++;
+		advance(5000);
+		line(STREAM, "{}");
+	}
+	answer(PROBE, "[]", 10); /* the audit */
+	advance(5000);
+	assert_null(find_request(PROBE));
+}
+
+static void first_agent_is_followed_again_when_it_is_back(void **state)
+{
+	(void)state;
+	fake_http.address_count = 2;
+	open_watch();
+	need(NEED_SERVICE, "default", "web");
+	answer_failure(WEB, HTTP_CONNECT);
+	answer_at(1, WEB, ONE("192.0.2.1"), 10);
+	advance(0);
+	answer_at(1, ALARM, "[]", 10);
+	assert_int_equal(open_at(0), 0);
+	advance(80000);
+	answer_failure(PROBE, HTTP_CONNECT); /* not yet */
+	assert_int_equal(mirror->address, 1);
+	advance(80000);
+	answer_at(0, PROBE, "[]", 10);
+	advance(0);
+	assert_int_equal(open_at(1), 0);
+	answer_at(0, ALARM, "[]", 10);
+	assert_int_equal(mirror_tier(mirror), TIER_WATCH);
+	assert_true(is_live("web.default"));
+}
+
+static void refused_alarm_is_tried_again(void **state)
+{
+	(void)state;
+	open_watch();
+	answer(ALARM_10, "[]", 0);
+	assert_int_equal(mirror_tier(mirror), TIER_LOOKUP);
+	advance(0);
+	answer(LIST_ALL, "[]", 0); /* the scout finds nothing either */
+	advance(72000);
+	answer(ALARM, "[]", 0);
+	advance(100);
+	assert_null(find_request(ALARM));
+	need(NEED_SERVICE, "default", "web"); /* somebody else is granted something */
+	answer(WEB, ONE("192.0.2.1"), 10);
+	advance(20000);
+	answer(ALARM, "[]", 10);
+	assert_int_equal(mirror_tier(mirror), TIER_WATCH);
+}
+
+static void election_that_nobody_asks_about_is_seen_to_end(void **state)
+{
+	struct http_reply reply = good(ONE("192.0.2.1"), 10);
+	char text[256];
+
+	(void)state;
+	open_watch();
+	advance(0);
+	advance(60000);
+	need(NEED_REFRESH, "default", "web");
+	reply.knows_leader = false;
+	deliver(WEB, &reply);
+	mirror_describe(mirror, text, sizeof(text));
+	assert_non_null(strstr(text, "knows no leader"));
+	advance(10000);
+	answer(PROBE "&stale", "[]", 10);
+	mirror_describe(mirror, text, sizeof(text));
+	assert_null(strstr(text, "knows no leader"));
+}
+
 /* ---- preloading ---- */
 
 static void small_catalogue_is_loaded_ahead(void **state)
@@ -966,6 +1080,12 @@ int main(void)
 		TEST(without_settle_a_list_has_the_last_word),
 		TEST(removal_that_was_heard_is_in_force_in_an_outage),
 		TEST(confirmation_that_failed_is_asked_for_again),
+		TEST(streams_and_held_requests_move_to_the_agent_that_answers),
+		TEST(silent_agent_is_asked_while_there_are_questions),
+		TEST(agent_that_talks_is_not_asked_whether_it_lives),
+		TEST(first_agent_is_followed_again_when_it_is_back),
+		TEST(refused_alarm_is_tried_again),
+		TEST(election_that_nobody_asks_about_is_seen_to_end),
 		TEST(small_catalogue_is_loaded_ahead),
 		TEST(without_preloading_nothing_is_fetched_ahead),
 	};
