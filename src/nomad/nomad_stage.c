@@ -15,6 +15,7 @@
 #include "nomad/hosts.h"
 #include "nomad/judge.h"
 #include "nomad/place.h"
+#include "nomad/sets.h"
 #include "nomad/waits.h"
 
 struct nomad_stage {
@@ -202,16 +203,6 @@ static enum verdict ask_server(struct nomad_stage *stage, const struct query *qu
 	return out->address_count ? VERDICT_ANSWERED : say_nodata(stage, apex, out);
 }
 
-static bool has_tag(const struct zone_name *namespace, const uint8_t *label, uint8_t length)
-{
-	for (uint32_t at = 0; at < namespace->text_length; at += namespace->text[at] + 1u) {
-		if (namespace->text[at] == length &&
-		    memcmp(namespace->text + at + 1, label, length) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* <namespace>.<zone> and what stands directly below it in front of RFC 2782 forms: names without
  * records. */
 static enum verdict ask_namespace(struct nomad_stage *stage, const struct query *query,
@@ -228,63 +219,11 @@ static enum verdict ask_namespace(struct nomad_stage *stage, const struct query 
 	if (is_there && place->kind == PLACE_UNDERSCORE)
 		is_there = (place->label_length == 3 && (memcmp(place->label, "tcp", 3) == 0 ||
 							 memcmp(place->label, "udp", 3) == 0)) ||
-			   has_tag(name, place->label, place->label_length);
+			   sets_has_tag(name, place->label, place->label_length);
 	if (!is_there)
 		return say_nxdomain(stage, query, apex, out);
 	return query->question.type == DNS_TYPE_ANY ? say_any(stage, apex, out)
 						    : say_nodata(stage, apex, out);
-}
-
-static int compare_label(const struct zone_name *name, const struct zone_set *set,
-			 const struct place *place)
-{
-	size_t shorter =
-		set->label_length < place->label_length ? set->label_length : place->label_length;
-	int order = memcmp(name->text + set->label_at, place->label, shorter);
-
-	return order ? order : (int)set->label_length - (int)place->label_length;
-}
-
-/* The set of a label below the service, an address before a tag (with `only_tag`, the tag). NULL:
- * there is none. */
-static const struct zone_set *find_set(const struct zone_name *name, const struct place *place,
-				       bool only_tag)
-{
-	uint32_t low = 1, high = name->set_count;
-
-	while (low < high) {
-		uint32_t middle = low + (high - low) / 2;
-
-		if (compare_label(name, &name->sets[middle], place) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	for (; low < name->set_count && compare_label(name, &name->sets[low], place) == 0; low++) {
-		if (!only_tag || name->sets[low].is_tag)
-			return &name->sets[low];
-	}
-	return NULL;
-}
-
-static const struct zone_set *set_of(const struct zone_name *name, const struct place *place)
-{
-	switch (place->kind) {
-	case PLACE_SERVICE:
-	case PLACE_SRV:
-		return &name->sets[0];
-	case PLACE_BELOW:
-		return find_set(name, place, false);
-	case PLACE_SRV_TAG:
-		return find_set(name, place, true);
-	case PLACE_APEX:
-	case PLACE_SERVER:
-	case PLACE_NAMESPACE:
-	case PLACE_UNDERSCORE:
-	case PLACE_NOWHERE:
-		break;
-	}
-	return NULL;
 }
 
 /* Starts to resolve the host names of a set; the pipeline asks for them while the query waits. */
@@ -344,7 +283,7 @@ static enum verdict say_set(struct nomad_stage *stage, struct query *query,
 			    const struct place *place, const struct zone_apex *apex,
 			    const struct zone_name *name, struct answer *out)
 {
-	const struct zone_set *set = set_of(name, place);
+	const struct zone_set *set = sets_find(name, place);
 	bool is_srv_form = place->kind == PLACE_SRV || place->kind == PLACE_SRV_TAG;
 	enum verdict verdict;
 
