@@ -15,51 +15,21 @@
 #include <curl/curl.h>
 
 #include "base/buf.h"
-#include "base/clock.h"
 #include "nomad/http_head.h"
 #include "nomad/http_lines.h"
 #include "nomad/http_parts.h"
 
-/* Nomad allows 100 connections per client address, shared by the whole host. */
-#define ORDINARY_MAX 8L
-#define HELD_MAX 16L
 #define CONNECT_TIMEOUT_MS 2000L
-#define TOKEN_LOOK_EVERY_MS 1000
 #define ERROR_BODY_MAX_BYTES 4096 /* kept of a stream's reply that is none */
 
-struct request {
-	struct list link;
-	struct http_lane *lane;
-	uint64_t id;
-	CURL *easy;
-	struct curl_slist *headers, *connect_to;
-	struct buf body;
-	struct http_lines lines; /* of a stream, instead */
-	struct http_head head;
-	bool is_too_large;
-	char error[CURL_ERROR_SIZE];
-	http_done *done;
-	http_line *on_line; /* NULL: no stream */
-	bool is_handing_out, is_cancelled;
-	void *arg;
-};
-
-struct wanted { /* what a request is to be */
-	const char *path;
-	uint64_t timeout_ms;
-	http_line *on_line;
-	http_done *done;
-	void *arg;
-};
+_Static_assert(HTTP_ERROR_CAPACITY >= CURL_ERROR_SIZE, "libcurl writes that much");
 
 /* ---- the end of a request ---- */
 
-static void free_request(struct request *request)
+void http_easy_close(struct http_request *request)
 {
 	struct http_lane *lane = request->lane;
 
-	list_remove(&request->link);
-	lane->request_count--;
 	if (request->easy) {
 		curl_multi_remove_handle(lane->multi, request->easy);
 		curl_easy_cleanup(request->easy);
@@ -69,12 +39,9 @@ static void free_request(struct request *request)
 		explicit_bzero(line->data, strlen(line->data));
 	curl_slist_free_all(request->headers);
 	curl_slist_free_all(request->connect_to);
-	buf_deinit(&request->body);
-	http_lines_deinit(&request->lines);
-	free(request);
 }
 
-static enum http_failure judge(const struct request *request, CURLcode code)
+static enum http_failure judge(const struct http_request *request, CURLcode code)
 {
 	curl_off_t sent_us = 0;
 
@@ -99,7 +66,7 @@ static enum http_failure judge(const struct request *request, CURLcode code)
 	}
 }
 
-static void finish(struct request *request, CURLcode code)
+static void finish(struct http_request *request, CURLcode code)
 {
 	struct http_reply reply = { .failure = judge(request, code) };
 	curl_off_t took_us = 0;
@@ -121,45 +88,17 @@ static void finish(struct request *request, CURLcode code)
 	reply.body_length = request->body.length;
 	request->id = 0; /* from here on it cannot be cancelled */
 	request->done(request->arg, &reply);
-	free_request(request);
-}
-
-/* ---- lines ---- */
-
-/* Hands out the whole lines of a stream. The callback may cancel anything, this stream too. */
-static void hand_out(struct request *request)
-{
-	const char *line;
-	size_t length;
-
-	request->is_handing_out = true;
-	while (!request->is_cancelled && http_lines_next(&request->lines, &line, &length))
-		request->on_line(request->arg, line, length);
-	request->is_handing_out = false;
-	if (request->is_cancelled)
-		free_request(request);
-}
-
-static struct request *find_lines(const struct http_lane *lane)
-{
-	list_for_each (link, &lane->requests) {
-		struct request *request = list_entry(link, struct request, link);
-
-		if (http_lines_has_next(&request->lines) && !request->is_handing_out)
-			return request;
-	}
-	return NULL;
+	http_request_free(request);
 }
 
 static void drain(struct http_lane *lane)
 {
-	struct request *request;
+	struct http_request *request;
 	CURLMsg *message;
 	int left;
 
 	lane->busy++;
-	while ((request = find_lines(lane)))
-		hand_out(request);
+	http_lane_hand_out(lane);
 	while ((message = curl_multi_info_read(lane->multi, &left))) {
 		CURLcode code = message->data.result;
 
@@ -258,7 +197,7 @@ static void on_socket_ready(void *arg, int fd, bool can_read, bool can_write, bo
 
 static size_t on_body(char *data, size_t size, size_t count, void *arg)
 {
-	struct request *request = arg;
+	struct http_request *request = arg;
 
 	/* What arrives here is decoded: a gzip bomb meets the same ceiling. */
 	if (buf_append(&request->body, data, size * count) == 0)
@@ -269,7 +208,7 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
 
 static size_t on_stream(char *data, size_t size, size_t count, void *arg)
 {
-	struct request *request = arg;
+	struct http_request *request = arg;
 	size_t length = size * count, room = ERROR_BODY_MAX_BYTES - request->body.length;
 	long status = 0;
 
@@ -286,7 +225,7 @@ static size_t on_stream(char *data, size_t size, size_t count, void *arg)
 
 static size_t on_header(char *line, size_t size, size_t count, void *arg)
 {
-	struct request *request = arg;
+	struct http_request *request = arg;
 
 	if (http_head_take(&request->head, line, size * count))
 		return size * count;
@@ -333,7 +272,7 @@ static void set_transport(CURL *easy, struct http_lane *lane)
 	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, lane);
 }
 
-static void set_body(struct request *request, uint64_t timeout_ms)
+static void set_body(struct http_request *request, uint64_t timeout_ms)
 {
 	CURL *easy = request->easy;
 
@@ -350,7 +289,7 @@ static void set_body(struct request *request, uint64_t timeout_ms)
 
 /* Who we say we are. Userinfo of the address wins over nomad-http-auth-file, as in Nomad's client.
  */
-static bool set_identity(struct request *request, const char *userinfo)
+static bool set_identity(struct http_request *request, const char *userinfo)
 {
 	const struct http_settings *settings = &request->lane->pool->settings;
 	const char *login = userinfo ? userinfo : settings->auth.text;
@@ -368,7 +307,7 @@ static bool set_identity(struct request *request, const char *userinfo)
 	return request->headers != NULL;
 }
 
-static bool set_target(struct request *request, const struct http_address *address,
+static bool set_target(struct http_request *request, const struct http_address *address,
 		       const char *path, const char *region)
 {
 	const char *joint = !region ? "" : strchr(path, '?') ? "&region=" : "?region=";
@@ -388,7 +327,7 @@ static bool set_target(struct request *request, const struct http_address *addre
 	return code == CURLE_OK && request->connect_to;
 }
 
-static bool set_up(struct request *request, size_t at, const struct wanted *wanted)
+bool http_easy_open(struct http_request *request, size_t at, const struct http_wanted *wanted)
 {
 	const struct http_settings *settings = &request->lane->pool->settings;
 	const struct http_address *address = &settings->addresses[at];
@@ -406,102 +345,6 @@ static bool set_up(struct request *request, size_t at, const struct wanted *want
 	return set_identity(request, address->userinfo) &&
 	       set_target(request, address, wanted->path, settings->region) &&
 	       curl_multi_add_handle(request->lane->multi, easy) == CURLM_OK;
-}
-
-static uint64_t start(struct http *http, enum http_lane_kind kind, size_t address,
-		      const struct wanted *wanted)
-{
-	struct http_lane *lane = &http->pool->lanes[kind];
-	uint64_t now_ms = clock_now_ms();
-	struct request *request;
-
-	if (http->is_closing || (kind == HTTP_LANE_HELD && lane->request_count >= HELD_MAX))
-		return 0;
-	if (now_ms - http->token_looked_ms >= TOKEN_LOOK_EVERY_MS) {
-		http->token_looked_ms = now_ms;
-		http->has_new_token |= http_settings_refresh(&http->pool->settings);
-	}
-	request = calloc(1, sizeof(*request));
-	if (!request)
-		return 0;
-	request->lane = lane;
-	request->done = wanted->done;
-	request->on_line = wanted->on_line;
-	request->arg = wanted->arg;
-	http_head_init(&request->head);
-	buf_init(&request->body, HTTP_BODY_MAX_BYTES);
-	http_lines_init(&request->lines, HTTP_BODY_MAX_BYTES);
-	list_append(&lane->requests, &request->link);
-	lane->request_count++;
-	/* A reload may have left fewer addresses than the caller remembers. */
-	if (!set_up(request, address % http->pool->settings.address_count, wanted)) {
-		free_request(request);
-		return 0;
-	}
-	request->id = ++http->last_id;
-	return request->id;
-}
-
-uint64_t http_get(struct http *http, size_t address, const char *path, uint64_t timeout_ms,
-		  http_done *done, void *arg)
-{
-	struct wanted wanted = { .path = path, .timeout_ms = timeout_ms, .done = done, .arg = arg };
-
-	return start(http, HTTP_LANE_ORDINARY, address, &wanted);
-}
-
-uint64_t http_get_held(struct http *http, size_t address, const char *path, uint64_t timeout_ms,
-		       http_done *done, void *arg)
-{
-	struct wanted wanted = { .path = path, .timeout_ms = timeout_ms, .done = done, .arg = arg };
-
-	return start(http, HTTP_LANE_HELD, address, &wanted);
-}
-
-uint64_t http_stream(struct http *http, size_t address, const char *path, http_line *on_line,
-		     http_done *on_end, void *arg)
-{
-	struct wanted wanted = { .path = path, .on_line = on_line, .done = on_end, .arg = arg };
-
-	return start(http, HTTP_LANE_HELD, address, &wanted);
-}
-
-bool http_lane_cancel(struct http_lane *lane, uint64_t id)
-{
-	list_for_each (link, &lane->requests) {
-		struct request *request = list_entry(link, struct request, link);
-
-		if (request->id != id)
-			continue;
-		request->id = 0;
-		if (request->is_handing_out)
-			request->is_cancelled = true; /* freed when its callback returns */
-		else
-			free_request(request);
-		return true;
-	}
-	return false;
-}
-
-void http_lane_cancel_all(struct http_lane *lane)
-{
-	static const struct http_reply cancelled = {
-		.failure = HTTP_CANCELLED, .error = "cancelled", .knows_leader = true, .body = ""
-	};
-	struct list *link;
-
-	while ((link = list_pop(&lane->requests))) {
-		struct request *request = list_entry(link, struct request, link);
-
-		if (!request->is_cancelled) {
-			request->id = 0;
-			request->done(request->arg, &cancelled);
-		}
-		if (request->is_handing_out)
-			request->is_cancelled = true;
-		else
-			free_request(request);
-	}
 }
 
 /* ---- the life of a lane ---- */
@@ -533,7 +376,7 @@ void http_lane_deinit(struct http_lane *lane)
 
 void http_lane_open(struct http_lane *lane, struct http_pool *pool, enum http_lane_kind kind)
 {
-	long connections = kind == HTTP_LANE_HELD ? HELD_MAX : ORDINARY_MAX;
+	long connections = kind == HTTP_LANE_HELD ? HTTP_HELD_MAX : HTTP_ORDINARY_MAX;
 
 	lane->pool = pool;
 	list_init(&lane->requests);
