@@ -34,6 +34,7 @@
 #define COST_BYTES_PER_MS 1024 /* of lists that tell of a change … */
 #define COST_MS_MAX 800	       /* … which may be told that much later */
 #define EMPTY_LIST_BYTES 2
+#define UNSURE_MS 100 /* a reply that comes sooner was not held */
 
 static void on_answer(void *arg, const struct http_reply *reply);
 
@@ -194,19 +195,21 @@ static void on_wake(struct alarm_leg *leg, uint64_t index, uint64_t spent_ms)
 	struct mirror *mirror = leg->mirror;
 	struct alarm *alarm = &mirror->alarm;
 	bool is_wait_over = spent_ms >= (uint64_t)wait_s(alarm) * MILLI;
-	/* The index is that of the whole table. After a wait that is over it may have moved for
-	 * others' sake, and the next reply may come at once for the same reason. */
-	bool is_foreign =
-		leg->namespace && (is_wait_over || (leg->has_timed_out && spent_ms < 100));
+	/* The index is that of the whole table, but a wait that ends tells it as it was at first.
+	 * So the next reply may come at once because of another namespace, or of this one. */
+	bool is_unsure = leg->namespace && leg->has_timed_out && spent_ms < UNSURE_MS;
+	bool is_stream = mirror_tier(mirror) == TIER_STREAM;
 
 	leg->idle_step = 0;
 	leg->has_timed_out = is_wait_over;
 	leg->index = index;
 	if (index > alarm->index)
 		alarm->index = index;
-	if (!is_foreign && mirror_tier(mirror) != TIER_STREAM)
+	if (!is_stream)
 		mirror_watch_wake(mirror);
-	if (!is_foreign)
+	if (is_stream && is_unsure) /* its index will not come, if it is another one's */
+		mirror_doubt_note(mirror);
+	else
 		mirror_sync_heard(mirror, index);
 	ask_again(leg);
 }

@@ -46,6 +46,8 @@ static void commit_list(struct mirror *mirror)
 	}
 	sync->base_index = sync->index = sync->list_index;
 	sync->index_hash = 0;
+	sync->owed_index = 0;
+	mirror_doubt_end(mirror, sync->list_index);
 	zone_set_index(mirror->doors.zone, sync->index);
 	metrics_set(mirror->doors.metrics, METRIC_NOMAD_INDEX, sync->index);
 	mirror_sync_go_live(mirror);

@@ -92,6 +92,20 @@ struct stream_leg {
 	bool is_open;
 };
 
+struct census {		      /* of namespaces, while one stream tells of all */
+	uint64_t id;	      /* 0: none under way */
+	uint64_t index;	      /* held at; 0: not held */
+	uint64_t known_index; /* of the last list; 0: none yet */
+	uint64_t asked_ms, ask_at_ms;
+	unsigned step;
+	uint64_t grown_index, grow_at_ms; /* the stream is too old from that index on */
+};
+
+struct doubt {		     /* about what no frame explains */
+	uint64_t sure_index; /* everything up to here is explained */
+	uint64_t list_at_ms, pause_until_ms;
+};
+
 struct sync {
 	enum sync_phase phase;
 	struct stream_leg legs[SCOPE_MAX];
@@ -122,6 +136,11 @@ struct sync {
 	uint64_t list_index; /* the lowest of them */
 	char why[160];
 	struct log_brake bad_brake, back_brake;
+	uint64_t owed_index;  /* the stream before this one had not got there; 0: it had */
+	uint64_t since_index; /* where the next stream begins; 0: where the last one ended */
+	bool is_relisting;    /* a list against doubts: what is told meanwhile is queued */
+	struct census census;
+	struct doubt doubt;
 };
 
 struct scout { /* looks which namespaces the token may read */
@@ -234,6 +253,17 @@ uint64_t mirror_sync_tick(struct mirror *mirror, uint64_t now_ms);
 void mirror_sync_again(struct mirror *mirror, bool must_list, const char *why);
 void mirror_sync_refuse(struct mirror *mirror, bool was_denied, const char *why);
 void mirror_sync_go_live(struct mirror *mirror);
+void mirror_sync_grow(struct mirror *mirror, uint64_t index); /* there is a namespace more */
+
+/* mirror_census.c */
+void mirror_census_start(struct mirror *mirror);
+void mirror_census_stop(struct mirror *mirror);
+uint64_t mirror_census_tick(struct mirror *mirror, uint64_t now_ms);
+
+/* mirror_doubt.c */
+void mirror_doubt_note(struct mirror *mirror);
+void mirror_doubt_weigh(struct mirror *mirror, uint64_t index);
+void mirror_doubt_end(struct mirror *mirror, uint64_t index);
 
 /* mirror_list.c */
 void mirror_sync_list(struct mirror *mirror); /* goes live, or begins again */

@@ -75,33 +75,38 @@ uint64_t mirror_queue_hash(const struct mirror *mirror, const char *line, size_t
 	return hash_bytes(&mirror->pause_key, line, length) | 1;
 }
 
-/* Whether the first frame is the last one that was applied, or (`is_same` false) another one with
- * its index. */
-static bool begins_with_last(const struct mirror *mirror, bool is_same)
+/* Whether the batch that was applied last has come again, or (`is_same` false) another one with its
+ * index. It comes first, unless older ones were asked for. */
+static bool has_last(const struct mirror *mirror, bool is_same)
 {
 	const struct sync *sync = &mirror->sync;
-	const char *line = sync->queue.data + sizeof(uint32_t);
 	uint32_t length;
 
-	if (sync->leg_count != 1 || sync->queue.length <= sizeof(length) || !sync->index_hash)
+	if (sync->leg_count != 1 || !sync->index_hash)
 		return false;
-	memcpy(&length, sync->queue.data, sizeof(length));
-	return json_frame_index(line, length) == sync->index &&
-	       (mirror_queue_hash(mirror, line, length) == sync->index_hash) == is_same;
+	for (size_t at = 0; at < sync->queue.length; at += sizeof(length) + length) {
+		const char *line = sync->queue.data + at + sizeof(length);
+
+		memcpy(&length, sync->queue.data + at, sizeof(length));
+		if (json_frame_index(line, length) == sync->index)
+			return (mirror_queue_hash(mirror, line, length) == sync->index_hash) ==
+			       is_same;
+	}
+	return false;
 }
 
-/* Asked for from the last index on, the server begins with that very batch, unless it has forgotten
- * it: then nothing is missing behind it. */
+/* Asked for from the last index on, or from one before it, the server tells that very batch again,
+ * unless it has forgotten it: then nothing is missing behind it. */
 bool mirror_queue_is_replayed(const struct mirror *mirror)
 {
-	return begins_with_last(mirror, true);
+	return has_last(mirror, true);
 }
 
 /* The same index, and not the same batch: another cluster, or one that was put back, has got that
  * far by now. */
 bool mirror_queue_is_other(const struct mirror *mirror)
 {
-	return begins_with_last(mirror, false);
+	return has_last(mirror, false);
 }
 
 /* Applies what was kept, unless it ends the stream. */

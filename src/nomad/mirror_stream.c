@@ -90,6 +90,8 @@ static int open_leg(struct mirror *mirror, const char *namespace)
 	struct sync *sync = &mirror->sync;
 	struct stream_leg *leg = &sync->legs[sync->leg_count];
 	char path[ESCAPED_MAX + 96], name[ESCAPED_MAX] = "*";
+	uint64_t index = sync->since_index && sync->since_index < sync->index ? sync->since_index
+									      : sync->index;
 
 	*leg = (struct stream_leg){ .mirror = mirror,
 				    .address = mirror->address,
@@ -98,7 +100,7 @@ static int open_leg(struct mirror *mirror, const char *namespace)
 	if (namespace && http_escape(namespace, strlen(namespace), name, sizeof(name)) < 0)
 		return -EINVAL;
 	snprintf(path, sizeof(path), "/v1/event/stream?topic=Service&namespace=%s&index=%" PRIu64,
-		 name, sync->must_list ? 0 : sync->index);
+		 name, sync->must_list ? 0 : index);
 	metrics_add(mirror->doors.metrics, METRIC_NOMAD_REQUESTS_STREAM, 1);
 	leg->id = http_stream(mirror->doors.http, mirror->address, path, on_line, on_end, leg);
 	if (!leg->id)
@@ -110,6 +112,7 @@ static int open_leg(struct mirror *mirror, const char *namespace)
 int mirror_stream_open(struct mirror *mirror)
 {
 	const struct scope *scope = &mirror->scope;
+	struct sync *sync = &mirror->sync;
 	int rc = 0;
 
 	mirror_stream_close(mirror);
@@ -117,6 +120,7 @@ int mirror_stream_open(struct mirror *mirror)
 		rc = open_leg(mirror, NULL);
 	for (size_t i = 0; i < scope->count && !scope->is_all && rc == 0; i++)
 		rc = open_leg(mirror, scope->names[i]);
+	sync->since_index = 0;
 	if (rc < 0)
 		mirror_stream_close(mirror);
 	return rc;

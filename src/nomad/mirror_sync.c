@@ -45,7 +45,10 @@ static void drop_work(struct mirror *mirror)
 	sync->listing = NULL;
 	mirror_queue_forget(mirror);
 	mirror_stream_close(mirror);
+	if (sync->behind_ms && sync->behind_index > sync->owed_index)
+		sync->owed_index = sync->behind_index;
 	sync->behind_ms = sync->audit_at_ms = sync->list_at_ms = 0;
+	sync->is_relisting = false;
 }
 
 /* ---- ends and new beginnings ---- */
@@ -65,8 +68,9 @@ void mirror_sync_again(struct mirror *mirror, bool must_list, const char *why)
 {
 	struct sync *sync = &mirror->sync;
 	uint64_t now_ms = clock_now_ms();
-	bool was_live = sync->phase == SYNC_LIVE;
-	bool is_behind = must_list || !mirror_sync_has_seen(mirror, sync->heard_index);
+	bool was_live = sync->phase == SYNC_LIVE || sync->is_relisting;
+	bool is_behind = must_list || sync->behind_ms || sync->is_relisting ||
+			 !mirror_sync_has_seen(mirror, sync->heard_index);
 
 	drop_work(mirror);
 	snprintf(sync->why, sizeof(sync->why), "%s", why);
@@ -90,9 +94,10 @@ void mirror_sync_refuse(struct mirror *mirror, bool was_denied, const char *why)
 {
 	struct sync *sync = &mirror->sync;
 	uint64_t pause_ms = (uint64_t)REFUSED_MS_MIN << sync->refusals;
-	bool was_live = sync->phase == SYNC_LIVE;
+	bool was_live = sync->phase == SYNC_LIVE || sync->is_relisting;
 
 	drop_work(mirror);
+	mirror_census_stop(mirror);
 	snprintf(sync->why, sizeof(sync->why), "%s", why);
 	sync->must_list = true;
 	sync->was_denied = was_denied;
@@ -131,14 +136,28 @@ void mirror_sync_retry(struct mirror *mirror)
 void mirror_sync_stop(struct mirror *mirror)
 {
 	drop_work(mirror);
+	mirror_census_stop(mirror);
 	mirror->sync.phase = SYNC_OFF;
 	mirror->sync.must_list = true;
+}
+
+/* The stream knows nothing of a namespace that came at `index`: another one does. */
+void mirror_sync_grow(struct mirror *mirror, uint64_t index)
+{
+	struct sync *sync = &mirror->sync;
+	unsigned step = sync->step;
+
+	mirror_sync_again(mirror, false, "there is a new namespace");
+	sync->since_index = index;
+	sync->step = step;
+	sync->retry_at_ms = clock_now_ms();
 }
 
 static void open_streams(struct mirror *mirror)
 {
 	mirror->sync.opened_ms = clock_now_ms();
 	mirror->sync.phase = SYNC_OPENING;
+	mirror_census_start(mirror);
 	if (mirror_stream_open(mirror) < 0)
 		mirror_sync_again(mirror, false, "out of memory or connections");
 }
@@ -173,8 +192,10 @@ void mirror_sync_go_live(struct mirror *mirror)
 {
 	struct sync *sync = &mirror->sync;
 
+	bool was_relisting = sync->is_relisting;
+
 	sync->live_ms = clock_now_ms();
-	sync->must_list = false;
+	sync->must_list = sync->is_relisting = false;
 	sync->refusals = 0;
 	sync->behind_ms = 0;
 	/* First what came meanwhile, then the readers hear that all of it is the truth. */
@@ -184,8 +205,12 @@ void mirror_sync_go_live(struct mirror *mirror)
 		return;
 	mirror_live_settle(mirror);
 	sync->audit_at_ms = sync->live_ms + AUDIT_AFTER_MS;
+	if (sync->owed_index)
+		mirror_sync_heard(mirror, sync->owed_index);
 	mirror_sync_heard(mirror, sync->heard_index);
-	mirror_preload_start(mirror);
+	sync->owed_index = 0;
+	if (!was_relisting)
+		mirror_preload_start(mirror);
 	mirror_live_arm(mirror);
 }
 
@@ -219,6 +244,8 @@ static void on_audited(struct call *call, enum call_result result)
 		mirror_sync_back(mirror, call->index);
 	else if (result == CALL_GOOD && mirror->scope.is_all)
 		mirror_sync_heard(mirror, call->index);
+	if (result == CALL_GOOD && mirror->sync.phase == SYNC_LIVE)
+		mirror_doubt_weigh(mirror, mirror->sync.index);
 }
 
 static void probe(struct mirror *mirror, void (*on_end)(struct call *, enum call_result))
@@ -294,11 +321,12 @@ void mirror_sync_back(struct mirror *mirror, uint64_t index)
 		sync->quick_lists = 1;
 	}
 	mirror->back_index = 0;
+	mirror_census_stop(mirror);
 	catalogue_rewind(mirror->doors.catalogue);
 	mirror_live_expire(mirror);
 	mirror->index = index;
 	sync->heard_index = index;
-	sync->index = 0;
+	sync->index = sync->owed_index = sync->since_index = 0;
 	mirror_alarm_back(mirror, index);
 	if (sync->phase == SYNC_LIVE || sync->phase == SYNC_LISTING || sync->phase == SYNC_PROBING)
 		mirror_sync_again(mirror, true, "the index went back");
@@ -329,6 +357,20 @@ static void notice_behind(struct mirror *mirror)
 				  "Nomad is asked every 30 s from now on");
 	}
 	mirror_sync_again(mirror, true, "a change was not in it");
+}
+
+/* Nothing is known to be missing; but something may be. */
+static void relist(struct mirror *mirror)
+{
+	struct sync *sync = &mirror->sync;
+
+	sync->doubt.list_at_ms = 0;
+	if (mirror->health.is_holding || sync->call) {
+		mirror_doubt_note(mirror);
+		return;
+	}
+	sync->is_relisting = true;
+	mirror_sync_list(mirror);
 }
 
 static uint64_t behind_next_ms(const struct sync *sync)
@@ -374,7 +416,13 @@ uint64_t mirror_sync_tick(struct mirror *mirror, uint64_t now_ms)
 	}
 	if (sync->audit_at_ms && now_ms >= sync->audit_at_ms)
 		audit(mirror, now_ms);
+	if (sync->doubt.list_at_ms && now_ms >= sync->doubt.list_at_ms) {
+		relist(mirror);
+		return now_ms + 1;
+	}
 	next_ms = mirror_stream_tick(mirror, now_ms);
+	if (sync->doubt.list_at_ms && sync->doubt.list_at_ms < next_ms)
+		next_ms = sync->doubt.list_at_ms;
 	if (sync->audit_at_ms && sync->audit_at_ms < next_ms)
 		next_ms = sync->audit_at_ms;
 	if (sync->behind_ms && behind_next_ms(sync) < next_ms)

@@ -46,7 +46,7 @@ bool mirror_live_knows_all(const struct mirror *mirror, const char *namespace_la
 	if (mirror_tier(mirror) != TIER_STREAM ||
 	    !mirror_scope_holds(&mirror->scope, namespace_label))
 		return false;
-	return !sync->behind_ms ||
+	return (!sync->behind_ms && !sync->census.grow_at_ms) ||
 	       (!sync->is_doubtful &&
 		catalogue_has_namespace(mirror->doors.catalogue, namespace_label));
 }
@@ -115,7 +115,8 @@ static void set_metrics(struct mirror *mirror, enum tier tier)
 /* While the stream is behind, no name is denied by what it told before. */
 void mirror_live_names(struct mirror *mirror)
 {
-	bool knows_names = mirror->scope.is_all && !mirror->sync.behind_ms;
+	bool knows_names =
+		mirror->scope.is_all && !mirror->sync.behind_ms && !mirror->sync.census.grow_at_ms;
 
 	if (mirror_tier(mirror) == TIER_STREAM && !mirror->is_closing)
 		zone_set_live(mirror->doors.zone, knows_names ? ZONE_LIVE_NAMES : ZONE_LIVE_HELD,
@@ -233,6 +234,7 @@ uint64_t mirror_live_tick(struct mirror *mirror, uint64_t now_ms)
 		mirror_sync_back(mirror, mirror->back_index);
 	next_ms = earlier(next_ms, mirror_alarm_tick(mirror, now_ms));
 	next_ms = earlier(next_ms, mirror_sync_tick(mirror, now_ms));
+	next_ms = earlier(next_ms, mirror_census_tick(mirror, now_ms));
 	next_ms = earlier(next_ms, mirror_watch_tick(mirror, now_ms));
 	next_ms = earlier(next_ms, mirror_preload_tick(mirror, now_ms));
 	next_ms = earlier(next_ms, mirror_large_tick(mirror, now_ms));

@@ -322,6 +322,28 @@ def test_a_new_namespace_is_answered_within_a_second(begin, open_nomad, tier):
     assert_follows(daemon, nomad, "late0", "web")
 
 
+def test_a_change_in_a_new_namespace_is_not_lost_behind_another(begin, open_nomad):
+    """The alarm tells of the second one only, and the stream has that; so the stream has to know the namespace by then."""
+    nomad = open_nomad()
+    daemon, client, _, truth = begin("--ttl=60s", "--negative-ttl=60s", nomad=nomad, tier="stream")
+    for number in range(3):
+        before = nomad.count("/v1/event/stream")
+        nomad.add_namespace(f"late{number}")
+        eventually(lambda: assert_more(nomad, before))
+        await_tier(daemon, "stream")
+        nomad.call(lambda: [nomad.register(instance("web", "10.60.0.1", Namespace=f"late{number}")),
+                            nomad.register(instance("svc0", f"10.60.1.{number + 1}"))])
+        eventually(lambda: assert_records(client.ask(f"web.late{number}.nomad"), "A", "10.60.0.1"), 5)
+    truth.note()
+    truth.converge(daemon.port, CONVERGE_S, SLACK_S)
+    lists = [entry["query"] for entry in nomad.requests("/v1/services") if ["namespace", "*"] in entry["query"]]
+    assert len(lists) == 1, "a namespace more is no reason to list everything"
+
+
+def assert_more(nomad, streams):
+    assert nomad.count("/v1/event/stream") > streams
+
+
 def test_many_namespaces_stay_under_the_agent_s_limit(begin, open_nomad):
     """The alarm is not permitted to a token of some namespaces; a hundred connections would lock everybody out."""
     nomad = open_nomad(acl=True, connections_max=40)

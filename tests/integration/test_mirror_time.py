@@ -6,7 +6,7 @@ import pytest
 from background import Load, Truth
 from fake_nomad import FakeNomad
 from fast_clock import FastClock
-from harness import PATIENCE_S, Client, eventually, records
+from harness import PATIENCE_S, Client, assert_records, eventually, records
 from scene import CONVERGE_S, SLACK_S, await_tier, instance, services
 
 IDLE_S = 600
@@ -89,6 +89,27 @@ def test_a_stream_without_a_heartbeat_for_45_seconds_is_opened_again(begin, cloc
 
 def assert_streams(nomad, count):
     assert nomad.count("/v1/event/stream") == count
+
+
+def test_a_change_just_behind_the_end_of_a_wait_is_seen(begin, clock):
+    """Nomad holds a request up to a sixteenth longer than it was told to; a wake is a wake then, too."""
+    daemon, nomad = begin("watch", "--namespace=prod", "--namespace=default", "--mirror=watch", "--ttl=60s")
+    client = Client(daemon)
+    clock.set(10, nomad)
+    nomad.random.uniform = lambda least, most: most  # what is added to a wait
+    nomad.clear_log()
+    nomad.drop_connections()
+    eventually(lambda: assert_held(nomad))
+    await_tier(daemon, "watch")
+    before = records(client.ask("svc1.prod.nomad"))
+    held = [entry for entry in nomad.requests() if entry["is_blocking"]][-1]
+    time.sleep(max(0, held["time"] + 60.8 / clock.factor - time.monotonic()))
+    nomad.register(instance("svc1", "10.99.0.1", Namespace="prod"))
+    eventually(lambda: assert_records(client.ask("svc1.prod.nomad"), "A", "10.99.0.1", *before), 4)
+
+
+def assert_held(nomad):
+    assert nomad.held() == 2
 
 
 def test_a_busy_cluster_is_listened_to_only_where_it_is_asked_about(begin, clock):

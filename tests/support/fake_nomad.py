@@ -170,6 +170,8 @@ class Catalogue:
         self.index = index      # of the table of registrations
         self.raft = index       # of the whole state: other topics move it too
         self.namespaces = {"default": 1}
+        self.spaces_index = 1   # of the table of namespaces
+        self.spaces_moved = set()
         self.entries = {}
         self.tree = {}          # namespace → name → ID → entry
         self.waiters = set()
@@ -214,6 +216,17 @@ class Catalogue:
     def move(self, index=None):
         self.raft = max(self.raft, self.index) + 1 if index is None else index
         self.index = self.raft
+
+    def add_namespace(self, name):
+        if name not in self.namespaces:
+            self.namespaces[name] = self.index
+            self.move_spaces()
+
+    def move_spaces(self):
+        self.spaces_index = max(self.spaces_index, self.raft) + 1
+        for future in self.spaces_moved:
+            if not future.done():
+                future.set_result(None)
 
     def forget(self, key):
         entry = self.entries.pop(key)
@@ -303,7 +316,7 @@ class FakeNomad(LoopThread):
 
         def apply():
             for namespace in source.get("Namespaces", []):
-                self.catalogue.namespaces.setdefault(namespace, self.catalogue.index)
+                self.catalogue.add_namespace(namespace)
             for pattern in source.get("Bodies", []):
                 for path in sorted(glob.glob(os.path.join(base, pattern))):
                     with open(path, encoding="utf-8") as file:
@@ -337,13 +350,13 @@ class FakeNomad(LoopThread):
 
     def put(self, entry, index=None):
         entry = self.complete(entry)
-        self.catalogue.namespaces.setdefault(entry["Namespace"], self.catalogue.index)
+        self.catalogue.add_namespace(entry["Namespace"])
         return entry if self.catalogue.put((entry["Namespace"], entry["ID"]), entry, index) else None
 
     def put_as_is(self, entry, index=None):
         """A body's registration, served with exactly the keys it has."""
         namespace = entry.get("Namespace", "default")
-        self.catalogue.namespaces.setdefault(namespace, self.catalogue.index)
+        self.catalogue.add_namespace(namespace)
         key = entry.get("ID") or json.dumps(entry, sort_keys=True)
         return entry if self.catalogue.put((namespace, key), dict(entry), index) else None
 
@@ -402,14 +415,15 @@ class FakeNomad(LoopThread):
                 self.catalogue.wake(namespace, name)
 
     def add_namespace(self, name):
-        self.call(self.catalogue.namespaces.setdefault, name, self.catalogue.index)
+        self.call(self.catalogue.add_namespace, name)
 
     def drop_namespace(self, name):
         """With all that is in it. Streams opened for it stay as they are."""
 
         def apply():
             self.deregister(Namespace=name)
-            self.catalogue.namespaces.pop(name, None)
+            if self.catalogue.namespaces.pop(name, None) is not None:
+                self.catalogue.move_spaces()
 
         self.call(apply)
 
@@ -446,6 +460,7 @@ class FakeNomad(LoopThread):
             for (namespace, key), entry in catalogue.entries.items():
                 catalogue.tree.setdefault(namespace, {}).setdefault(entry["ServiceName"], {})[key] = entry
             catalogue.restored_count += 1
+            catalogue.spaces_index = catalogue.raft
             catalogue.broker.batches.clear()
             catalogue.broker.end_all()
 
@@ -1140,15 +1155,30 @@ class Exchange:
         following = entries[size]
         return self.reply(entries[:size], next_token=f"{following['Namespace']}.{following.get('ID', '')}")
 
+    async def block_spaces(self, index, wait_s):
+        """As block() does, on the table of namespaces."""
+        catalogue = self.nomad.catalogue
+        ends = time.monotonic() + min(wait_s if wait_s > 0 else WAIT_MAX_S, WAIT_MAX_S) / self.nomad.hurry
+        while 0 < index and catalogue.spaces_index <= index and time.monotonic() < ends:
+            future = self.nomad.loop.create_future()
+            catalogue.spaces_moved.add(future)
+            try:
+                await asyncio.wait([future], timeout=min(0.5, max(0.0, ends - time.monotonic())))
+            finally:
+                catalogue.spaces_moved.discard(future)
+            if self.is_gone():
+                raise ConnectionResetError
+
     async def namespaces(self):
-        self.options()
+        index, wait_s, _ = self.options()
         kind, patterns = self.rights()
         readable = {"management": lambda name: True, "client": lambda name: self.may_read((kind, patterns), name)}.get(
             kind, lambda name: False)
+        await self.block_spaces(index, wait_s)
         rows = [{"Capabilities": None, "CreateIndex": index, "Description": "", "Hash": "", "Meta": None,
                  "ModifyIndex": index, "Name": name, "Quota": ""}
                 for name, index in sorted(self.nomad.catalogue.namespaces.items()) if readable(name)]
-        return self.reply(rows)
+        return self.reply(rows, index=self.nomad.catalogue.spaces_index)
 
     def agent_self(self):
         if self.rights()[0] != "management":

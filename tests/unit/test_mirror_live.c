@@ -639,6 +639,130 @@ static void while_nothing_makes_sense_no_name_is_to_blame(void **state)
 	assert_int_equal(last_word(), NEED_CAME);
 }
 
+/* ---- what no frame tells ---- */
+
+#define SPACES "/v1/namespaces"
+#define SPACES_3 SPACES "?index=3&wait=300s"
+#define STREAM_AT(index) "/v1/event/stream?topic=Service&namespace=*&index=" #index
+
+static void stream_is_opened_anew_for_a_namespace_that_it_is_older_than(void **state)
+{
+	(void)state;
+	open_live();
+	answer(SPACES, "[]", 3);
+	line(STREAM, EVENT(14, "ServiceRegistration", "b", "192.0.2.2"));
+	line(STREAM, EVENT(16, "ServiceRegistration", "c", "192.0.2.3"));
+	answer(SPACES_3, "[]", 15); /* what 16 was told of may not have been all */
+	assert_true(zone_names_end(&fake_zone) != ZONE_LIVE);
+	advance(500);
+	advance(0);
+	assert_null(find_request(STREAM));
+	answer(PROBE, "[]", 16); /* whether Nomad is there */
+	line(STREAM_AT(15), "{}");
+	line(STREAM_AT(15), EVENT(15, "ServiceRegistration", "d", "192.0.2.4"));
+	line(STREAM_AT(15), EVENT(16, "ServiceRegistration", "c", "192.0.2.3"));
+	answer(PROBE, "[]", 16);
+	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+	assert_true(zone_names_end(&fake_zone) == ZONE_LIVE);
+	assert_int_equal(asked(LIST_ALL), 1);
+	assert_non_null(find_request(SPACES "?index=15&wait=300s"));
+}
+
+static void same_namespaces_are_no_news(void **state)
+{
+	(void)state;
+	open_live();
+	answer(SPACES, "[]", 3);
+	now_ms += 310000;
+	line(STREAM, "{}");
+	answer(SPACES_3, "[]", 3);
+	advance(1000);
+	assert_non_null(find_request(SPACES_3));
+	assert_non_null(find_request(STREAM));
+}
+
+static void namespaces_are_asked_about_ever_more_rarely_where_that_is_refused(void **state)
+{
+	(void)state;
+	open_live();
+	for (int i = 0; i < 3600; i++) {
+		if (find_request(SPACES))
+			answer_status(SPACES, 403, 0);
+		line(STREAM, "{}");
+		advance(1000);
+	}
+	assert_in_range(asked(SPACES), 5, 20);
+	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+}
+
+static void pass_seconds(unsigned seconds)
+{
+	for (unsigned i = 0; i < seconds; i++) {
+		line(STREAM, "{}");
+		advance(1000);
+		if (find_request(PROBE))
+			answer(PROBE, "[]", mirror->sync.index);
+	}
+}
+
+static void index_that_no_frame_explains_is_followed_by_a_list(void **state)
+{
+	(void)state;
+	open_live();
+	pass_seconds(1200);
+	assert_int_equal(asked(LIST_ALL), 1);
+	line(STREAM, EVENT(12, "ServiceRegistration", "b", "192.0.2.2")); /* and what was 11? */
+	pass_seconds(32);
+	assert_int_equal(asked(LIST_ALL), 2);
+	line(STREAM, EVENT(13, "ServiceRegistration", "c", "192.0.2.3"));
+	assert_null(strstr(fake_text("web.default"), "192.0.2.3"));
+	answer(LIST_ALL, LIST_WEB, 12);
+	assert_non_null(find_request(STREAM));
+	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+	assert_int_equal(mirror->sync.index, 13);
+	assert_false(is_live("web.default"));
+	for (unsigned i = 14; i < 14 + 2 * 250;
+	     i += 2) { /* changes and changes: no list for minutes */
+		char text[400];
+
+		snprintf(text, sizeof(text), "{\"Index\":%u,\"Events\":[]}", i);
+		line(STREAM, text);
+		pass_seconds(1);
+	}
+	assert_int_equal(asked(LIST_ALL), 2);
+	pass_seconds(400);
+	assert_int_equal(asked(LIST_ALL), 3);
+}
+
+static void frames_that_explain_every_index_leave_no_doubt(void **state)
+{
+	(void)state;
+	open_live();
+	pass_seconds(1200);
+	line(STREAM, EVENT(11, "ServiceRegistration", "b", "192.0.2.2"));
+	line(STREAM, EVENT(12, "ServiceRegistration", "c", "192.0.2.3"));
+	pass_seconds(1200);
+	assert_int_equal(asked(LIST_ALL), 1);
+}
+
+static void stream_that_ends_while_it_is_behind_owes_what_it_had_not_told(void **state)
+{
+	(void)state;
+	open_live();
+	answer(ALARM_10, "[]", 11); /* not in the stream */
+	line(STREAM, EVENT(12, "ServiceRegistration", "b", "192.0.2.2"));
+	answer(ALARM "&index=11&wait=60s", "[]", 12);
+	answer_failure(STREAM, HTTP_PROTOCOL);
+	answer(PROBE, "[]", 12); /* whether Nomad is there */
+	now_ms += 100;
+	advance(0);
+	line(STREAM_AT(12), "{}");
+	answer(PROBE, "[]", 12);
+	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+	advance(1000);
+	assert_int_equal(metric(METRIC_NOMAD_MISSED_CHANGES), 1);
+}
+
 /* ---- watch ---- */
 
 static void wake_makes_old_and_fetches_what_was_asked_for(void **state)
@@ -753,6 +877,59 @@ static void every_held_request_is_asked_anew_when_one_of_them_went_back(void **s
 	assert_non_null(find_request(LEG("default") "&index=5&wait=60s"));
 	assert_null(find_request(LEG("prod") "&index=10&wait=60s"));
 	assert_non_null(find_request(LEG("prod") "&index=5&wait=60s"));
+}
+
+#define LEG_10 LEG("default") "&index=10&wait=60s"
+
+/* Watching one namespace, `web` loaded and in use. */
+static void open_watch_of_default(void)
+{
+	static char *const namespaces[] = { "default" };
+
+	config.namespace = (char **)namespaces;
+	config.namespace_count = 1;
+	open_tier(CONFIG_MIRROR_WATCH);
+	answer(LEG("default"), "[]", 10);
+	need(NEED_SERVICE, "default", "web");
+	answer(LIST, LIST_WEB, 10);
+	answer(WEB, ONE("192.0.2.1"), 10);
+	assert_true(is_live("web.default"));
+	fake_zone.asked = 1;
+}
+
+static void wake_behind_the_end_of_the_wait_is_believed(void **state)
+{
+	(void)state;
+	open_watch_of_default();
+	now_ms += 60150; /* Nomad adds up to a sixteenth */
+	answer(LEG_10, "[]", 11);
+	assert_int_equal(asked(WEB), 2);
+}
+
+static void wake_at_once_behind_a_wait_that_ended_is_believed(void **state)
+{
+	(void)state;
+	open_watch_of_default();
+	now_ms += 62000;
+	answer(LEG_10, "[]", 10);
+	assert_int_equal(asked(WEB), 1);
+	now_ms += 2;
+	answer(LEG_10, "[]",
+	       11); /* the change came between the two, or it was another namespace's */
+	assert_int_equal(asked(WEB), 2);
+}
+
+static void stream_of_a_namespace_has_to_tell_what_woke_behind_the_wait(void **state)
+{
+	(void)state;
+	open_restricted(LIST_WEB);
+	line(STREAM_DEFAULT, "{}");
+	answer(LIST, LIST_WEB, 10);
+	answer(LEG("default"), "[]", 10);
+	now_ms += 60150;
+	answer(LEG_10, "[]", 11);
+	advance(1000);
+	assert_int_equal(metric(METRIC_NOMAD_MISSED_CHANGES), 1);
 }
 
 static void reply_of_the_list_under_way_may_show_that_the_index_went_back(void **state)
@@ -1068,6 +1245,15 @@ int main(void)
 		TEST(broken_alarm_leaves_the_lookup_tier),
 		TEST(alarm_that_answers_at_once_for_ever_is_asked_ever_more_rarely),
 		TEST(index_that_went_back_makes_everything_old),
+		TEST(stream_is_opened_anew_for_a_namespace_that_it_is_older_than),
+		TEST(same_namespaces_are_no_news),
+		TEST(namespaces_are_asked_about_ever_more_rarely_where_that_is_refused),
+		TEST(index_that_no_frame_explains_is_followed_by_a_list),
+		TEST(frames_that_explain_every_index_leave_no_doubt),
+		TEST(stream_that_ends_while_it_is_behind_owes_what_it_had_not_told),
+		TEST(wake_behind_the_end_of_the_wait_is_believed),
+		TEST(wake_at_once_behind_a_wait_that_ended_is_believed),
+		TEST(stream_of_a_namespace_has_to_tell_what_woke_behind_the_wait),
 		TEST(request_that_is_held_beyond_the_table_is_asked_anew),
 		TEST(index_beyond_all_measure_does_not_deafen_the_alarm),
 		TEST(every_held_request_is_asked_anew_when_one_of_them_went_back),
