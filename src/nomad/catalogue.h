@@ -145,6 +145,14 @@ int catalogue_event(struct catalogue *catalogue, const struct json_event *event,
 		    const struct zone_times *times);
 
 /*
+ * After zone_expire_live: what is held of a folded name stays true, because something else than
+ * what was missed tells of it. false: it was not true just before (marked, going, or not fetched),
+ * and nothing has changed.
+ */
+bool catalogue_keep_live(struct catalogue *catalogue, const char *namespace_label,
+			 const char *service_label, const struct zone_times *times);
+
+/*
  * Removes a service that is still as CATALOGUE_LAST_GONE or on_gone found it; else does nothing. If
  * anything may have been missed since (zone_expire_live), whether it is there is open again. true:
  * it is gone now.

@@ -241,6 +241,33 @@ int catalogue_event(struct catalogue *catalogue, const struct json_event *event,
 		       : add_unknown(catalogue, &change);
 }
 
+bool catalogue_keep_live(struct catalogue *catalogue, const char *namespace_label,
+			 const char *service_label, const struct zone_times *times)
+{
+	char key[CATALOGUE_KEY_MAX];
+	size_t length = catalogue_key(namespace_label, service_label, key);
+	struct name *name = map_find(catalogue->names, key, length);
+	unsigned term = zone_term(catalogue->zone);
+
+	if (!name)
+		return false;
+	list_for_each (link, &name->services) {
+		const struct service *service = list_entry(link, struct service, by_name);
+
+		if (!service->held || service->is_marked || service->is_going ||
+		    service->times.fresh_until_ms != ZONE_LIVE || service->term + 1 != term)
+			return false;
+	}
+	list_for_each (link, &name->services) {
+		struct service *service = list_entry(link, struct service, by_name);
+
+		service->times = *times;
+		service->term = term;
+	}
+	catalogue_publish_name(catalogue, name, false);
+	return true;
+}
+
 /* ---- what is settled ---- */
 
 bool catalogue_remove_now(struct catalogue *catalogue, const char *namespace, const char *service,

@@ -141,7 +141,8 @@ void mirror_large_keep(struct mirror *mirror)
 		snprintf(space, sizeof(space), "%.*s", need->namespace_length,
 			 need->namespace_label);
 		snprintf(name, sizeof(name), "%.*s", need->service_length, need->service_label);
-		zone_touch_service(mirror->doors.zone, space, name, &times);
+		large->keys[i].is_kept =
+			catalogue_keep_live(mirror->doors.catalogue, space, name, &times);
 	}
 }
 

@@ -426,6 +426,24 @@ static void what_was_missed_while_the_last_one_went_leaves_it_open_whether_it_is
 	assert_true(is_live("web.default"));
 }
 
+static void what_something_else_tells_of_stays_true(void **state)
+{
+	(void)state;
+	load(10, 1);
+	zone_expire_live(&fake_zone, 1000000);
+	assert_true(catalogue_keep_live(catalogue, "default", "web", &live));
+	assert_int_equal(come(12, "b", "192.0.2.2"), CATALOGUE_APPLIED);
+	zone_expire_live(&fake_zone, 1000000);
+	assert_int_equal(come(13, "c", "192.0.2.3"), CATALOGUE_MARKED);
+	assert_false(catalogue_keep_live(catalogue, "default", "web", &live));
+	assert_int_equal(fake_find("web.default")->times.fresh_until_ms, 0);
+	assert_false(catalogue_keep_live(catalogue, "default", "nope", &live));
+	load(13, 3);
+	zone_expire_live(&fake_zone, 1000000);
+	zone_expire_live(&fake_zone, 1000000); /* missed before */
+	assert_false(catalogue_keep_live(catalogue, "default", "web", &live));
+}
+
 static void what_was_live_and_expires_counts_as_heard_when_live_ended(void **state)
 {
 	(void)state;
@@ -701,6 +719,7 @@ int main(void)
 		TEST(a_name_that_may_have_more_does_not_go_by_an_event),
 		TEST(a_removal_of_one_never_held_leaves_the_rest_in_doubt),
 		TEST(what_was_missed_while_the_last_one_went_leaves_it_open_whether_it_is_there),
+		TEST(what_something_else_tells_of_stays_true),
 		TEST(what_was_live_and_expires_counts_as_heard_when_live_ended),
 		TEST(a_name_first_seen_in_an_event_is_listed),
 		TEST(a_new_namespace_is_told),
