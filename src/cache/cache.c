@@ -17,9 +17,9 @@
 #include "dns/dns.h"
 #include "dns/name.h"
 
-#define BYTES_PER_BUCKET 512 /* about one small entry a bucket when full */
+#define BYTES_PER_BUCKET 256 /* twice as many buckets as small entries: a miss looks at few */
 #define BUCKETS_MIN 16
-#define GHOSTS_PER_BUCKET 4 /* a name is known for a few times as long as it is kept; 3 % */
+#define GHOSTS_PER_BUCKET 2 /* a name is known for a few times as long as it is kept; 3 % */
 #define SHIELDED_PERCENT 80
 #define ENTRY_SHARE 4		 /* no entry takes more than this part of the limit */
 #define MALLOC_OVERHEAD_BYTES 16 /* of the entry's and the image's block, each */
@@ -27,11 +27,13 @@
 
 struct node {
 	struct cache_entry entry; /* what cache_find lends */
-	struct node *next;	  /* in its bucket */
 	struct list by_use;
-	uint64_t hash;
 	size_t cost_bytes;
 	bool is_shielded;
+	struct node **link; /* what points to this one in its bucket: leaving takes no search */
+	/* What a search looks at stands together. */
+	struct node *next;
+	uint64_t hash;
 	uint16_t key_length;
 	uint8_t key[]; /* type, class, flags, folded name */
 };
@@ -105,16 +107,15 @@ static bool take_ghost(struct cache *cache, uint64_t hash)
 	return true;
 }
 
-/* The link that points to the node of this key, or to NULL at the end of its bucket. */
-static struct node **find_link(struct cache *cache, uint64_t hash, const uint8_t *key,
-			       size_t key_length)
+static struct node *find_hashed(struct cache *cache, uint64_t hash, const uint8_t *key,
+				size_t key_length)
 {
-	struct node **link = &cache->bucket[hash & (cache->bucket_count - 1)];
+	struct node *node = cache->bucket[hash & (cache->bucket_count - 1)];
 
-	while (*link && ((*link)->hash != hash || (*link)->key_length != key_length ||
-			 memcmp((*link)->key, key, key_length) != 0))
-		link = &(*link)->next;
-	return link;
+	while (node && (node->hash != hash || node->key_length != key_length ||
+			memcmp(node->key, key, key_length) != 0))
+		node = node->next;
+	return node;
 }
 
 static size_t *entry_counter(struct cache *cache, const struct node *node)
@@ -123,11 +124,27 @@ static size_t *entry_counter(struct cache *cache, const struct node *node)
 				       : &cache->counts.entries_success;
 }
 
-static void drop_node(struct cache *cache, struct node **link)
+static void enter_bucket(struct cache *cache, struct node *node)
 {
-	struct node *node = *link;
+	struct node **link = &cache->bucket[node->hash & (cache->bucket_count - 1)];
 
-	*link = node->next;
+	node->next = *link;
+	node->link = link;
+	if (node->next)
+		node->next->link = &node->next;
+	*link = node;
+}
+
+static void leave_bucket(struct node *node)
+{
+	*node->link = node->next;
+	if (node->next)
+		node->next->link = node->link;
+}
+
+static void drop_node(struct cache *cache, struct node *node)
+{
+	leave_bucket(node);
 	list_remove(&node->by_use);
 	cache->used_bytes -= node->cost_bytes;
 	if (node->is_shielded)
@@ -148,7 +165,7 @@ static void make_room(struct cache *cache, size_t needed)
 			return;
 		node = list_entry(from->prev, struct node, by_use);
 		*ghost_of(cache, node->hash) = ghost_mark(node->hash);
-		drop_node(cache, find_link(cache, node->hash, node->key, node->key_length));
+		drop_node(cache, node);
 		cache->counts.evictions++;
 	}
 }
@@ -159,7 +176,7 @@ void cache_free(struct cache *cache)
 		return;
 	for (size_t i = 0; i < cache->bucket_count; i++) {
 		while (cache->bucket[i])
-			drop_node(cache, &cache->bucket[i]);
+			drop_node(cache, cache->bucket[i]);
 	}
 	free(cache->bucket);
 	free(cache->ghost);
@@ -195,7 +212,7 @@ static struct node *find_node(struct cache *cache, const struct cache_key *key)
 	if (cache->bucket_count == 0)
 		return NULL;
 	length = write_key(key, bytes);
-	return *find_link(cache, hash_bytes(&cache->secret, bytes, length), bytes, length);
+	return find_hashed(cache, hash_bytes(&cache->secret, bytes, length), bytes, length);
 }
 
 struct cache_entry *cache_peek(struct cache *cache, const struct cache_key *key)
@@ -228,7 +245,7 @@ int cache_put(struct cache *cache, const struct cache_key *key, struct image *im
 	size_t cost_bytes =
 		sizeof(struct node) + length + image_total_size(image) + MALLOC_OVERHEAD_BYTES * 2;
 	bool is_known;
-	struct node **link, *node;
+	struct node *old, *node;
 	uint64_t hash;
 
 	if (cache->bucket_count == 0 || cost_bytes > cache->limit_bytes / ENTRY_SHARE)
@@ -237,10 +254,10 @@ int cache_put(struct cache *cache, const struct cache_key *key, struct image *im
 	if (!node)
 		return -ENOMEM;
 	hash = hash_bytes(&cache->secret, bytes, length);
-	link = find_link(cache, hash, bytes, length);
-	is_known = *link ? (*link)->is_shielded : take_ghost(cache, hash);
-	if (*link)
-		drop_node(cache, link);
+	old = find_hashed(cache, hash, bytes, length);
+	is_known = old ? old->is_shielded : take_ghost(cache, hash);
+	if (old)
+		drop_node(cache, old);
 	make_room(cache, cost_bytes);
 	*node = (struct node){ .entry = { .image = image,
 					  .stored_ms = now_ms,
@@ -250,9 +267,7 @@ int cache_put(struct cache *cache, const struct cache_key *key, struct image *im
 			       .cost_bytes = cost_bytes,
 			       .key_length = (uint16_t)length };
 	memcpy(node->key, bytes, length);
-	link = &cache->bucket[hash & (cache->bucket_count - 1)];
-	node->next = *link;
-	*link = node;
+	enter_bucket(cache, node);
 	cache->used_bytes += cost_bytes;
 	(*entry_counter(cache, node))++;
 	list_prepend(&cache->probation, &node->by_use);
@@ -271,15 +286,10 @@ void cache_forget_retries(struct cache *cache)
 
 void cache_drop(struct cache *cache, const struct cache_key *key)
 {
-	uint8_t bytes[KEY_FIXED_BYTES + DNS_NAME_MAX];
-	size_t length = write_key(key, bytes);
-	struct node **link;
+	struct node *node = find_node(cache, key);
 
-	if (cache->bucket_count == 0)
-		return;
-	link = find_link(cache, hash_bytes(&cache->secret, bytes, length), bytes, length);
-	if (*link)
-		drop_node(cache, link);
+	if (node)
+		drop_node(cache, node);
 }
 
 static bool is_at_or_below(const struct node *node, const uint8_t *name, size_t length)
@@ -305,19 +315,17 @@ size_t cache_expire(struct cache *cache, const uint8_t *name, size_t length, uin
 
 size_t cache_flush(struct cache *cache, const uint8_t *name, size_t length, bool below)
 {
+	struct node *node, *next;
 	size_t dropped = 0;
 
 	for (size_t i = 0; i < cache->bucket_count; i++) {
-		struct node **link = &cache->bucket[i];
-
-		while (*link) {
-			if (is_at_or_below(*link, name, length) &&
-			    (below || (size_t)(*link)->key_length - KEY_FIXED_BYTES == length)) {
-				drop_node(cache, link);
-				dropped++;
-			} else {
-				link = &(*link)->next;
-			}
+		for (node = cache->bucket[i]; node; node = next) {
+			next = node->next;
+			if (!is_at_or_below(node, name, length) ||
+			    (!below && (size_t)node->key_length - KEY_FIXED_BYTES != length))
+				continue;
+			drop_node(cache, node);
+			dropped++;
 		}
 	}
 	return dropped;

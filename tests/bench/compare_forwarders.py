@@ -364,10 +364,11 @@ def print_cost(servers, binary, nomad, folder):
         print(f"  {'a fresh socket':16} {statistics.median(sockets):6.1f}   (bound to a port, connected, closed)")
         print(f"  {'a watched one':16} {statistics.median(watched):6.1f}   (the same, and waited for with epoll)")
         if "dnsdist-no-cache" in found:
-            for label in ("nomad-dns", "nomad-no-cache"):
-                ratios = [ours[0] / (theirs[0] + fresh)
-                          for ours, theirs, fresh in zip(found[label], found["dnsdist-no-cache"], sockets)]
-                print(f"  {label} / (dnsdist-no-cache + a fresh socket): {statistics.median(ratios):.2f} (median of the rounds)")
+            for what, costs in (("a fresh socket", sockets), ("a watched one", watched)):
+                for label in ("nomad-dns", "nomad-no-cache"):
+                    ratios = [ours[0] / (theirs[0] + fresh)
+                              for ours, theirs, fresh in zip(found[label], found["dnsdist-no-cache"], costs)]
+                    print(f"  {label} / (dnsdist-no-cache + {what}): {statistics.median(ratios):.2f} (median of the rounds)")
     finally:
         for server in running.values():
             server.stop()
