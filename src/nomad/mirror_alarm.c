@@ -27,14 +27,17 @@
 #define REFUSALS_MAX 4
 #define WAKES_BURST 5 /* at once … */
 #define WAKES_PER_S 10
-#define IDLE_STEPS_MAX 8 /* 100 ms, 200 ms … 25 s */
+#define IDLE_STEPS_MAX 3 /* 100, 200, 400 ms: what is answered so soon so often is not held */
 #define IDLE_MS_MIN 100
+#define HELD_MS_MIN 1000 /* and what lasted that long is */
 #define ESCAPED_MAX (3 * SCOPE_NAME_MAX)
 #define MILLI 1000
 #define COST_BYTES_PER_MS 1024 /* of lists that tell of a change … */
 #define COST_MS_MAX 800	       /* … which may be told that much later */
 #define EMPTY_LIST_BYTES 2
 #define UNSURE_MS 100 /* a reply that comes sooner was not held */
+#define LIST_BYTES_MAX 100000 /* some 2,500 names for each change and node: not worth it */
+#define GIVEN_UP_LOG_EVERY_MS 3600000
 
 static void on_answer(void *arg, const struct http_reply *reply);
 
@@ -78,6 +81,25 @@ static void fail(struct mirror *mirror)
 	/* A held request says nothing about Nomad; one that is not will. */
 	if (mirror->health.state == ZONE_NOMAD_OK && !mirror->health.is_holding)
 		mirror_health_probe_now(mirror);
+}
+
+/* What stands there is no alarm. What is asked for is kept for its TTL until it is tried again. */
+static void give_up(struct mirror *mirror, const char *why)
+{
+	struct alarm *alarm = &mirror->alarm;
+	uint64_t pause_ms = (uint64_t)REFUSED_MS_MIN << alarm->refusals, held;
+
+	drop_legs(mirror);
+	if (alarm->refusals < REFUSALS_MAX)
+		alarm->refusals++;
+	if (pause_ms > REFUSED_MS_MAX)
+		pause_ms = REFUSED_MS_MAX;
+	alarm->step = STEPS_MAX;
+	alarm->is_unheld = true;
+	alarm->retry_at_ms = clock_now_ms() + mirror_live_jitter(mirror, pause_ms);
+	if (log_brake_take(&alarm->unheld_brake, clock_now_ms(), GIVEN_UP_LOG_EVERY_MS, &held))
+		log_warn("nomad", "%s; now and then it is tried again", why);
+	set_state(mirror, ALARM_WAITING);
 }
 
 /* ---- asking ---- */
@@ -166,7 +188,7 @@ static void on_armed(struct alarm_leg *leg, uint64_t index)
 		/* A held request that broke may mean that the agent is another one by now. */
 		if (alarm->step > 0)
 			mirror_sync_retry(mirror);
-		alarm->step = alarm->refusals = 0;
+		alarm->step = 0;
 		if (was_missed && mirror->sync.phase != SYNC_LIVE)
 			mirror_live_expire(mirror);
 		set_state(mirror, ALARM_ARMED);
@@ -176,18 +198,30 @@ static void on_armed(struct alarm_leg *leg, uint64_t index)
 	ask(leg);
 }
 
-/* Nothing new, and sooner than it may: whatever is between us gets asked ever more rarely. */
+/* A request was held: that is an alarm. */
+static void note_held(struct alarm_leg *leg, uint64_t spent_ms)
+{
+	struct alarm *alarm = &leg->mirror->alarm;
+
+	if (spent_ms < HELD_MS_MIN)
+		return;
+	leg->idle_step = 0;
+	alarm->refusals = 0;
+	alarm->is_unheld = false;
+}
+
+/* Nothing new, and sooner than it may. Something between us may answer for Nomad; between two of
+ * its answers nobody would tell of a change. */
 static void on_unchanged(struct alarm_leg *leg, uint64_t spent_ms)
 {
 	leg->has_timed_out = spent_ms >= (uint64_t)wait_s(&leg->mirror->alarm) * MILLI;
-	if (leg->has_timed_out) {
-		leg->idle_step = 0;
+	if (leg->has_timed_out)
 		ask(leg);
-		return;
-	}
-	ask_later(leg, (uint64_t)IDLE_MS_MIN << leg->idle_step);
-	if (leg->idle_step < IDLE_STEPS_MAX)
-		leg->idle_step++;
+	else if (leg->idle_step >= IDLE_STEPS_MAX)
+		give_up(leg->mirror, "requests that Nomad should hold until something changes are "
+				     "answered at once: is a proxy between us?");
+	else
+		ask_later(leg, (uint64_t)IDLE_MS_MIN << leg->idle_step++);
 }
 
 static void on_wake(struct alarm_leg *leg, uint64_t index, uint64_t spent_ms)
@@ -200,7 +234,8 @@ static void on_wake(struct alarm_leg *leg, uint64_t index, uint64_t spent_ms)
 	bool is_unsure = leg->namespace && leg->has_timed_out && spent_ms < UNSURE_MS;
 	bool is_stream = mirror_tier(mirror) == TIER_STREAM;
 
-	leg->idle_step = 0;
+	if (leg->idle_step > 0)
+		leg->idle_step--;
 	leg->has_timed_out = is_wait_over;
 	leg->index = index;
 	if (index > alarm->index)
@@ -246,7 +281,12 @@ static void on_good(struct alarm_leg *leg, const struct http_reply *reply)
 		if (reply->body_length > EMPTY_LIST_BYTES && mirror->scout.found.count == 0)
 			mirror->scout.has_looked = false;
 	}
-	if (!reply->has_index) {
+	if (leg->is_armed)
+		note_held(leg, spent_ms);
+	if (mirror->scope.by_list && reply->body_length > LIST_BYTES_MAX) {
+		give_up(mirror, "the list of what this token may read is too long to be fetched at "
+				"each change: give it read-job everywhere, or --namespace");
+	} else if (!reply->has_index) {
 		fail(mirror);
 	} else if (reply->index == 0) {
 		refuse(leg);

@@ -64,6 +64,8 @@ struct alarm {
 	uint64_t refused_ms;
 	unsigned step, refusals;
 	uint64_t tokens_milli, tokens_at_ms; /* wakes are paced */
+	bool is_unheld;			     /* it was given up, and has not been held since */
+	struct log_brake unheld_brake;
 };
 
 enum stream_end {

@@ -29,7 +29,7 @@ static uint64_t count_questions(const struct mirror *mirror)
 
 /* ---- is it still there? ---- */
 
-static bool wants_word(struct mirror *mirror, uint64_t now_ms)
+static bool wants_word(struct mirror *mirror)
 {
 	struct pulse *pulse = &mirror->pulse;
 	uint64_t questions = count_questions(mirror);
@@ -37,17 +37,23 @@ static bool wants_word(struct mirror *mirror, uint64_t now_ms)
 
 	pulse->questions = questions;
 	return mirror->health.state == ZONE_NOMAD_OK && !mirror->health.is_holding &&
-	       ((was_asked && now_ms >= mirror->heard_ms + LOOK_MS) || mirror->is_leaderless);
+	       (was_asked || mirror->is_leaderless);
 }
 
 static uint64_t look(struct mirror *mirror, uint64_t now_ms)
 {
 	struct pulse *pulse = &mirror->pulse;
+	uint64_t pause_ms = mirror->is_leaderless ? LEADERLESS_LOOK_MS : LOOK_MS;
 
-	if (pulse->look_at_ms && now_ms >= pulse->look_at_ms && wants_word(mirror, now_ms))
+	if (now_ms < pulse->look_at_ms)
+		return pulse->look_at_ms;
+	if (now_ms < mirror->heard_ms + pause_ms) {
+		pulse->look_at_ms = mirror->heard_ms + pause_ms;
+		return pulse->look_at_ms;
+	}
+	if (wants_word(mirror))
 		mirror_health_probe_now(mirror);
-	if (now_ms >= pulse->look_at_ms)
-		pulse->look_at_ms = now_ms + (mirror->is_leaderless ? LEADERLESS_LOOK_MS : LOOK_MS);
+	pulse->look_at_ms = now_ms + pause_ms;
 	return pulse->look_at_ms;
 }
 

@@ -152,6 +152,7 @@ void mirror_live_settle(struct mirror *mirror)
 static bool is_settled(const struct mirror *mirror, uint64_t now_ms)
 {
 	bool is_trying = mirror->alarm.state == ALARM_ASKING || mirror->scout.call ||
+			 (mirror->alarm.state == ALARM_ARMED && mirror->alarm.is_unheld) ||
 			 mirror->scout.is_early || mirror->scout.more.count;
 
 	switch (mirror->sync.phase) {

@@ -5,6 +5,8 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <inttypes.h>
+
 #include "unit/mirror_fixture.h"
 
 #define STREAM "/v1/event/stream?topic=Service&namespace=*&index=0"
@@ -427,6 +429,27 @@ static void more_namespaces_than_can_be_followed_are_watched_by_list(void **stat
 	assert_non_null(strstr(why, "more than 8 namespaces"));
 }
 
+static void list_that_is_too_long_is_no_alarm(void **state)
+{
+	static char list[200000];
+	size_t length = 1;
+
+	(void)state;
+	list[0] = '[';
+	for (int i = 0; i <= 2000; i++)
+		length +=
+			(size_t)snprintf(list + length, sizeof(list) - length,
+					 "%s{\"Namespace\":\"n%d\",\"Services\":[{\"ServiceName\":"
+					 "\"web\",\"Tags\":[]}]}",
+					 i ? "," : "", i);
+	snprintf(list + length, sizeof(list) - length, "]");
+	open_restricted(list);
+	answer(LIST_ALL, list, 10);
+	assert_int_equal(mirror_tier(mirror), TIER_LOOKUP);
+	advance(30000);
+	assert_null(find_request(ALARM_LIST));
+}
+
 static void namespace_that_is_refused_harms_no_other(void **state)
 {
 	char other[] = "other", home[] = "default";
@@ -810,19 +833,47 @@ static void broken_alarm_leaves_the_lookup_tier(void **state)
 	assert_non_null(find_request(PROBE));
 }
 
-static void alarm_that_answers_at_once_for_ever_is_asked_ever_more_rarely(void **state)
+static void held_request_that_is_answered_at_once_is_no_alarm(void **state)
 {
-	unsigned before;
-
 	(void)state;
 	open_watch();
-	before = asked(ALARM_10);
-	for (int i = 0; i < 600; i++) { /* a minute */
+	for (int i = 0; i < 8; i++) { /* less than a second */
 		if (find_request(ALARM_10))
 			answer(ALARM_10, "[]", 10);
 		advance(100);
 	}
-	assert_in_range(asked(ALARM_10) - before, 5, 20);
+	assert_int_equal(mirror_tier(mirror), TIER_LOOKUP);
+	assert_false(is_live("web.default"));
+	assert_int_equal(asked(ALARM_10), 4);
+	for (int i = 0; i < 1000; i++) { /* 100 s: it was tried once more */
+		if (find_request(ALARM))
+			answer(ALARM, "[]", 10);
+		if (find_request(ALARM_10))
+			answer(ALARM_10, "[]", 10);
+		advance(100);
+	}
+	assert_int_equal(asked(ALARM_10), 8);
+	for (int i = 0; i < 2000 && !find_request(ALARM); i++)
+		advance(100);
+	answer(ALARM, "[]", 10); /* the proxy is gone */
+	advance(64000);
+	answer(ALARM_10, "[]", 10);
+	assert_non_null(find_request(ALARM_10));
+	assert_int_equal(mirror_tier(mirror), TIER_WATCH);
+}
+
+static void wakes_that_come_one_after_the_other_are_an_alarm(void **state)
+{
+	(void)state;
+	open_watch();
+	for (uint64_t index = 11; index < 30; index++) {
+		char path[80];
+
+		snprintf(path, sizeof(path), ALARM "&index=%" PRIu64 "&wait=60s", index - 1);
+		answer(path, "[]", index);
+		advance(100);
+	}
+	assert_int_equal(mirror_tier(mirror), TIER_WATCH);
 }
 
 static void index_that_went_back_makes_everything_old(void **state)
@@ -1243,7 +1294,9 @@ int main(void)
 		TEST(wake_leaves_alone_what_nobody_asked_for),
 		TEST(reply_that_a_change_has_overtaken_is_not_kept),
 		TEST(broken_alarm_leaves_the_lookup_tier),
-		TEST(alarm_that_answers_at_once_for_ever_is_asked_ever_more_rarely),
+		TEST(held_request_that_is_answered_at_once_is_no_alarm),
+		TEST(wakes_that_come_one_after_the_other_are_an_alarm),
+		TEST(list_that_is_too_long_is_no_alarm),
 		TEST(index_that_went_back_makes_everything_old),
 		TEST(stream_is_opened_anew_for_a_namespace_that_it_is_older_than),
 		TEST(same_namespaces_are_no_news),
