@@ -128,8 +128,10 @@ static void follow(struct mirror *mirror)
 		return;
 	if (mirror_alarm_is_elsewhere(mirror))
 		mirror_alarm_start(mirror);
-	if (mirror_stream_is_elsewhere(mirror))
+	if (mirror_stream_is_elsewhere(mirror)) {
+		mirror_census_stop(mirror);
 		mirror_sync_again(mirror, false, "another agent is followed now");
+	}
 }
 
 uint64_t mirror_pulse_tick(struct mirror *mirror, uint64_t now_ms)
