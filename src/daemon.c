@@ -9,6 +9,7 @@
 #include <sysexits.h>
 
 #include "admin/admin.h"
+#include "base/descriptors.h"
 #include "base/log.h"
 #include "base/mailbox.h"
 #include "base/sd_notify.h"
@@ -257,7 +258,7 @@ static int start_rooms(struct daemon *d)
 }
 
 /* Before anything else: no core with a token in it, no second heap per thread, a broken pipe is an
- * error code. */
+ * error code, as many descriptors as we may have. */
 static void settle_process(void)
 {
 	struct rlimit no_core = { 0, 0 };
@@ -269,6 +270,7 @@ static void settle_process(void)
 	setenv("UV_THREADPOOL_SIZE", "1", 0);
 	signal(SIGPIPE, SIG_IGN);
 	daemon_reserve_install();
+	descriptors_raise();
 }
 
 int daemon_run(struct config *config, const struct daemon_origin *origin)

@@ -107,6 +107,9 @@ static void finish(struct exchange *exchange, struct reply *reply)
 	} else if (exchange->was_truncated) {
 		exchange->doors->on_done(exchange, NULL, DNS_EDE_NETWORK_ERROR,
 					 "upstream truncated over UDP and failed over TCP");
+	} else if (exchange->udp_sends + exchange->tcp_sends == 0) {
+		exchange->doors->on_done(exchange, NULL, DNS_EDE_OTHER,
+					 "no socket was left to ask an upstream");
 	} else if (exchange->had_network_error) {
 		exchange->doors->on_done(exchange, NULL, DNS_EDE_NETWORK_ERROR,
 					 "upstream resolvers cannot be reached");

@@ -10,6 +10,7 @@
 #include "forward/exchange_udp.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/log.h"
 #include "base/random.h"
 #include "dns/reply.h"
 
@@ -28,11 +31,14 @@
 #define READY_MAX 64	  /* sockets per system call */
 #define UNSENT_MAX 64	  /* queries put off; the next one is sent at once */
 #define ROUNDS_MAX 16	  /* such calls before the loop gets its turn */
+#define WARN_EVERY_MS 60000
 
 struct exchange_udp_pool {
 	uv_poll_t poll;
 	uv_idle_t idle; /* active while something is unsent: then the loop does not wait */
 	unsigned open_handles;
+	unsigned open_count, open_max; /* sockets */
+	struct log_brake brake;
 	int fd;
 	struct random *random;
 	/* What the last call found. A question that is closed is taken out of both lists. */
@@ -127,15 +133,45 @@ static int watch(struct exchange_udp *udp)
 	return epoll_ctl(udp->pool->fd, EPOLL_CTL_ADD, udp->fd, &event) ? -errno : 0;
 }
 
+/* Whether the kernel, or our own share, has no descriptor left. */
+static bool is_used_up(int error)
+{
+	return error == -EMFILE || error == -ENFILE;
+}
+
+static void say_used_up(struct exchange_udp_pool *pool, int error)
+{
+	uint64_t held_count;
+
+	if (log_brake_take(&pool->brake, clock_now_ms(), WARN_EVERY_MS, &held_count))
+		log_warn("forward",
+			 "%s: %u sockets ask upstreams, and questions wait for one (%llu times so "
+			 "far); raise LimitNOFILE= or find out which upstream is silent",
+			 strerror(-error), pool->open_count, (unsigned long long)held_count + 1);
+}
+
+/* A socket, or -errno. */
+static int open_socket(const struct exchange_udp_pool *pool, sa_family_t family)
+{
+	int fd;
+
+	if (pool->open_count >= pool->open_max)
+		return -EMFILE;
+	fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	return fd < 0 ? -errno : fd;
+}
+
 int exchange_udp_open(struct exchange_udp *udp, struct exchange_udp_pool *pool,
 		      const struct exchange_udp_doors *doors, const struct addr *upstream,
 		      const uint8_t *query, size_t length)
 {
-	int fd = socket(upstream->family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = open_socket(pool, upstream->family);
 	int result;
 
+	if (is_used_up(fd))
+		say_used_up(pool, fd);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	udp->doors = doors;
 	udp->pool = pool;
 	udp->fd = fd;
@@ -146,6 +182,8 @@ int exchange_udp_open(struct exchange_udp *udp, struct exchange_udp_pool *pool,
 		result = send_soon(udp, query, length);
 	if (result)
 		close(fd);
+	else
+		pool->open_count++;
 	return result;
 }
 
@@ -161,6 +199,7 @@ void exchange_udp_close(struct exchange_udp *udp)
 		if (pool->unsent[i].udp == udp)
 			pool->unsent[i].udp = NULL;
 	}
+	pool->open_count--;
 	close(udp->fd);
 }
 
@@ -208,6 +247,7 @@ struct exchange_udp_pool *exchange_udp_pool_open(uv_loop_t *loop, struct random 
 	if (!pool)
 		return NULL;
 	pool->random = random;
+	pool->open_max = UINT_MAX;
 	pool->fd = epoll_create1(EPOLL_CLOEXEC);
 	if (pool->fd < 0 || uv_poll_init(loop, &pool->poll, pool->fd)) {
 		if (pool->fd >= 0)
@@ -221,6 +261,11 @@ struct exchange_udp_pool *exchange_udp_pool_open(uv_loop_t *loop, struct random 
 	/* Cannot fail on a handle that was just initialised. */
 	(void)uv_poll_start(&pool->poll, UV_READABLE, on_ready);
 	return pool;
+}
+
+void exchange_udp_pool_set_max(struct exchange_udp_pool *pool, unsigned open_max)
+{
+	pool->open_max = open_max;
 }
 
 static void on_handle_closed(uv_handle_t *handle)

@@ -36,11 +36,15 @@ struct exchange_udp {
 /* `random` outlives the pool: the ports are drawn from it. NULL: out of memory or descriptors. */
 struct exchange_udp_pool *exchange_udp_pool_open(uv_loop_t *loop, struct random *random);
 
+/* How many questions may be open: the next one is refused as if the kernel had no descriptor. */
+void exchange_udp_pool_set_max(struct exchange_udp_pool *pool, unsigned open_max);
+
 /* No question is open any more. `closed` comes once, from the loop, when the pool is freed. */
 void exchange_udp_pool_close(struct exchange_udp_pool *pool, void (*closed)(void *), void *arg);
 
 /* Opens the socket. The query, which is copied, leaves when the loop is about to wait: what can be
- * answered at once is answered first. 0, or -errno with nothing left to close. */
+ * answered at once is answered first. 0, or -errno with nothing left to close; a want of
+ * descriptors is in the log, once in a while. */
 int exchange_udp_open(struct exchange_udp *udp, struct exchange_udp_pool *pool,
 		      const struct exchange_udp_doors *doors, const struct addr *upstream,
 		      const uint8_t *query, size_t length);

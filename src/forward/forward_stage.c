@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/descriptors.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -17,6 +18,8 @@
 #include "forward/loop.h"
 #include "forward/turns.h"
 #include "forward/works.h"
+
+#define EXCHANGES_MIN 16 /* that may begin, however few sockets there are */
 
 struct work { /* one exchange and who waits for it */
 	struct forward_stage *stage;
@@ -98,11 +101,25 @@ struct forward_stage *forward_stage_open(const struct forward_doors *doors,
 	return stage;
 }
 
+/* No more exchanges than find a socket for each question they may send: the others wait in line,
+ * and whose turn comes does not wait again. */
+static void share_descriptors(struct forward_stage *stage, const struct config *config)
+{
+	struct descriptors_plan plan =
+		descriptors_plan(descriptors_limit(), config->tcp_max_clients);
+	unsigned sockets = plan.upstream_sockets / (config->workers ? config->workers : 1);
+	unsigned exchanges = sockets / EXCHANGE_UDP_SENDS;
+
+	exchange_udp_pool_set_max(stage->udp, sockets);
+	turns_set_max(&stage->turns, exchanges > EXCHANGES_MIN ? exchanges : EXCHANGES_MIN);
+}
+
 /* Deadlines come with the queries, upstreams by forward_stage_set_upstreams. */
 void forward_stage_configure(struct forward_stage *stage, const struct config *config)
 {
 	struct config_zone *zones = calloc(config->zone_count, sizeof(*zones));
 
+	share_descriptors(stage, config);
 	if (!zones)
 		return; /* the old zones stay */
 	if (config->zone_count > 0)
@@ -294,7 +311,7 @@ static bool start_work(struct forward_stage *stage, struct work *work, uint64_t 
 	return true;
 }
 
-/* An exchange has ended: the next in line begins, if somebody still waits for it. */
+/* An exchange has ended: the next in line begin, if somebody still waits for them. */
 static void serve_next(struct forward_stage *stage, uint64_t now_ms)
 {
 	struct turn *turn;
@@ -304,7 +321,7 @@ static void serve_next(struct forward_stage *stage, uint64_t now_ms)
 
 		if (!list_is_empty(&work->waiting) && now_ms < work->deadline_ms &&
 		    start_work(stage, work, now_ms))
-			return;
+			continue;
 		forsake(work);
 		turns_end(&stage->turns, turn);
 		drop_work(work);
@@ -315,7 +332,10 @@ static void serve_next(struct forward_stage *stage, uint64_t now_ms)
 static bool begin_work(struct forward_stage *stage, struct work *work, const struct addr *peer,
 		       uint64_t now_ms)
 {
-	if (!turns_begin(&stage->turns, &work->turn, peer))
+	unsigned group = upstream_list_group(upstream_health_list(stage->era->health),
+					     &work->entry.question);
+
+	if (!turns_begin(&stage->turns, &work->turn, peer, group))
 		return turns_wait(&stage->turns, &work->turn);
 	if (start_work(stage, work, now_ms))
 		return true;

@@ -307,20 +307,30 @@ void upstream_list_each_change(const struct upstream_list *before,
 	tell_difference(after, before, on_domain, arg);
 }
 
-int upstream_list_match(const struct upstream_list *list, const uint8_t *folded, size_t length)
+/* The longest domain that holds the name, -1: none; and who has it first. */
+static int match(const struct upstream_list *list, const uint8_t *folded, size_t length,
+		 unsigned *out_first)
 {
 	int longest = -1;
 
 	for (size_t i = 0; i < list->count; i++) {
 		const struct upstream *upstream = &list->upstream[i];
 
-		if ((int)upstream->domain_length <= longest)
+		if ((int)upstream->domain_length <= longest ||
+		    (upstream->domain_length > 0 &&
+		     !name_is_in(folded, length, upstream->domain, upstream->domain_length)))
 			continue;
-		if (upstream->domain_length == 0 ||
-		    name_is_in(folded, length, upstream->domain, upstream->domain_length))
-			longest = upstream->domain_length;
+		longest = upstream->domain_length;
+		*out_first = (unsigned)i;
 	}
 	return longest;
+}
+
+int upstream_list_match(const struct upstream_list *list, const uint8_t *folded, size_t length)
+{
+	unsigned first;
+
+	return match(list, folded, length, &first);
 }
 
 const uint8_t *upstream_route(const struct question *question, size_t *out_length)
@@ -332,6 +342,16 @@ const uint8_t *upstream_route(const struct question *question, size_t *out_lengt
 		return question->folded;
 	*out_length -= first + 1;
 	return question->folded + first + 1;
+}
+
+unsigned upstream_list_group(const struct upstream_list *list, const struct question *question)
+{
+	size_t length;
+	const uint8_t *folded = upstream_route(question, &length);
+	unsigned first = 0;
+
+	(void)match(list, folded, length, &first);
+	return first;
 }
 
 enum upstream_cover upstream_list_cover(const struct upstream_list *list,

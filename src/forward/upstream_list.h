@@ -83,3 +83,7 @@ enum upstream_cover upstream_list_cover(const struct upstream_list *list,
 /* The length of the longest domain of the list that holds the name (0: the general upstreams), or
  * -1 when no upstream is meant for it. */
 int upstream_list_match(const struct upstream_list *list, const uint8_t *folded, size_t length);
+
+/* The first of the upstreams that are meant for a question: a number for them all, below
+ * UPSTREAM_MAX. 0 also when none is. */
+unsigned upstream_list_group(const struct upstream_list *list, const struct question *question);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 
+#include "base/descriptors.h"
 #include "config/config.h"
 #include "forward/upstream.h"
 #include "listen/flush.h"
@@ -50,10 +51,12 @@ static void send_late(void *arg, const struct query_client *client, const uint8_
 static struct tcp_limits tcp_limits_of(const struct worker *worker)
 {
 	const struct config *config = worker->config;
+	struct descriptors_plan plan =
+		descriptors_plan(descriptors_limit(), config->tcp_max_clients);
 	uint32_t share = worker->tcp_share ? worker->tcp_share : 1;
 
 	return (struct tcp_limits){
-		.clients_max = (config->tcp_max_clients + share - 1) / share,
+		.clients_max = (plan.tcp_clients + share - 1) / share,
 		.idle_ms = config->tcp_idle_timeout_ms,
 		.answer_ms = config->forward_timeout_ms,
 	};

@@ -3,13 +3,18 @@
  * freed first, so that a quiet worker stays on a few warm pages) and, when that is empty, from the
  * part of the mapping nobody has touched yet. An id is generation and place; a slot counts its
  * generations up each time it is handed out, and id 0 marks it free.
+ *
+ * Clients are counted by a keyed hash of their address; by chance a few share a count.
  */
 #include "query/query.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "base/hash.h"
+
 #define NO_SLOT UINT32_MAX
+#define CLIENTS 1024 /* a power of two */
 #define GENERATION_SHIFT 32
 
 struct slot {
@@ -24,6 +29,8 @@ struct query_table {
 	uint32_t touched_count; /* slots behind it were never used */
 	uint32_t first_free;
 	uint32_t count;
+	struct hash_key secret;
+	uint32_t client_count[CLIENTS];
 	struct list by_age;
 };
 
@@ -53,6 +60,7 @@ struct query_table *query_table_new(uint32_t capacity)
 	table->slots = memory;
 	table->capacity = capacity;
 	table->first_free = NO_SLOT;
+	hash_random(&table->secret, sizeof(table->secret));
 	list_init(&table->by_age);
 	return table;
 }
@@ -79,13 +87,25 @@ static struct slot *take_slot(struct query_table *table)
 	return &table->slots[table->touched_count++];
 }
 
+static uint32_t find_client(const struct query_table *table, const struct query *query)
+{
+	const struct addr *peer = &query->client.peer;
+
+	return (uint32_t)hash_bytes(&table->secret, peer->bytes, sizeof(peer->bytes)) % CLIENTS;
+}
+
 struct query *query_park(struct query_table *table, const struct query *query)
 {
-	struct slot *slot = take_slot(table);
+	uint32_t client = find_client(table, query);
+	struct slot *slot = table->client_count[client] < table->capacity - table->count
+				    ? take_slot(table)
+				    : NULL;
 
 	if (!slot)
 		return NULL;
 	slot->query = *query;
+	slot->query.client_place = client;
+	table->client_count[client]++;
 	slot->generation = slot->generation == UINT32_MAX ? 1 : slot->generation + 1;
 	slot->query.id =
 		(uint64_t)slot->generation << GENERATION_SHIFT | (uint32_t)(slot - table->slots);
@@ -113,6 +133,7 @@ void query_drop(struct query_table *table, struct query *query)
 	list_remove(&query->by_age);
 	list_remove(&query->by_cause);
 	query->id = 0;
+	table->client_count[query->client_place]--;
 	slot->next_free = table->first_free;
 	table->first_free = (uint32_t)(slot - table->slots);
 	table->count--;

@@ -50,9 +50,10 @@ struct query {
 	uint8_t turns;	       /* how often a word from Nomad made it look again */
 	struct query_client client;
 	struct question question;
-	struct list by_age;   /* waiting: in its table, oldest first */
-	struct list by_cause; /* waiting: with those that wait for the same thing */
-	struct hosts *hosts;  /* waiting for host names: owned by nomad/hosts */
+	uint32_t client_place; /* waiting: of its client in the table's count */
+	struct list by_age;    /* waiting: in its table, oldest first */
+	struct list by_cause;  /* waiting: with those that wait for the same thing */
+	struct hosts *hosts;   /* waiting for host names: owned by nomad/hosts */
 };
 
 struct query_table;
@@ -62,7 +63,8 @@ struct query_table;
 struct query_table *query_table_new(uint32_t capacity);
 void query_table_free(struct query_table *table);
 
-/* Copies `query` into the table under a new id. The copy, or NULL when the table is full. */
+/* Copies `query` into the table under a new id. The copy, or NULL when the table is full, or when
+ * its client has more places than are free: half of them all when nobody else waits. */
 struct query *query_park(struct query_table *table, const struct query *query);
 
 /* The waiting query of this id; NULL if it is gone. */

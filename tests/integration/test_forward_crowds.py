@@ -1,10 +1,15 @@
 """Upstreams under load and loss: figures that must hold for a crowd of questions, not for one."""
 
 import concurrent.futures
+import contextlib
 import random
+import socket
 import statistics
+import threading
 import time
 
+import dns.message
+import dns.query
 import harness
 import load
 import pytest
@@ -122,6 +127,79 @@ def test_a_bad_upstream_is_probed_once_a_second_at_most(one_worker):
             client.ask(f"then{number}.example.org")
             number += 1
         assert bad.count() <= 4, f"{bad.count()} questions in 3 s to one that never answers"
+
+
+class Crowd:
+    """Asks for ever new names, so many a second, from an address of its own; reads what comes and forgets it."""
+
+    def __init__(self, port, source, per_second, suffix="example.org"):
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind((source, 0))
+        self.socket.connect(("127.0.0.1", port))
+        self.socket.setblocking(False)
+        self.label, self.per_second, self.suffix = source.replace(".", "-"), per_second, suffix
+        self.sent = 0
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        began = time.monotonic()
+        while not self.stopping.is_set():
+            with contextlib.suppress(BlockingIOError):
+                while self.sent < (time.monotonic() - began) * self.per_second:
+                    self.socket.send(load.question(f"u{self.sent}.{self.label}.{self.suffix}", load.A, self.sent & 0xFFFF))
+                    self.sent += 1
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    self.socket.recv(65535)
+            self.stopping.wait(0.005)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopping.set()
+        self.thread.join()
+        self.socket.close()
+
+
+def ask_from(port, source, name, patience_s=5, tcp=False):
+    """(rcode, seconds)"""
+    began = time.monotonic()
+    query = dns.message.make_query(name, "A", use_edns=0)
+    reply = (dns.query.tcp if tcp else dns.query.udp)(query, "127.0.0.1", port=port, timeout=patience_s, source=source)
+    return rcode(reply), time.monotonic() - began
+
+
+@pytest.mark.parametrize("crowds, per_second, descriptors", [(1, 200, None), (1, 3000, None), (6, 60, 1024)])
+def test_a_silent_upstream_holds_up_no_living_one(start, nomad, crowds, per_second, descriptors):
+    """Not for whoever asks the silent one himself, nor for another; not with the descriptors of a usual process."""
+    with FakeUpstream(mode="timeout") as silent, FakeUpstream() as living, contextlib.ExitStack() as stack:
+        daemon = start("--workers=1", f"--forward=consul={living.address}", nomad=nomad.address, forward=silent.address,
+                       descriptors=descriptors)
+        for number in range(crowds):
+            stack.enter_context(Crowd(daemon.port, f"127.0.1.{number + 1}", per_second))
+        eventually(lambda: check(daemon.metrics()["nomad_dns_queries_waiting"] > 250), timeout=10)
+        for number in range(60):
+            for source in ("127.0.1.1", "127.0.2.1"):
+                found, took_s = ask_from(daemon.port, source, f"s{number}.{source}.consul")
+                assert found == "NOERROR" and took_s < 1, f"{found} after {took_s:.2f} s"
+            assert ask_from(daemon.port, "127.0.2.1", "redis.default.nomad", tcp=True)[0] == "NOERROR"
+            time.sleep(0.05)
+        if descriptors:
+            assert daemon.descriptors() < descriptors - 100
+
+
+def test_one_client_s_flood_leaves_the_others_places_in_the_line(one_worker):
+    """All to a silent upstream: who asks now and then is not refused for those who ask thousands."""
+    with FakeUpstream(mode="timeout") as silent:
+        daemon = one_worker(silent)
+        with Crowd(daemon.port, "127.0.1.1", 4000):
+            eventually(lambda: check(daemon.metrics()["nomad_dns_queries_over_limit_total"] > 0), timeout=10)
+            for number in range(5):
+                _, took_s = ask_from(daemon.port, "127.0.2.1", f"o{number}.example.net", patience_s=6)
+                assert took_s > 1, "refused at once"
 
 
 # ---- crowds ----

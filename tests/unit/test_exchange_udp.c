@@ -309,6 +309,17 @@ static void without_descriptors_the_caller_is_told(void **state)
 	assert_int_equal(open_question(&question[0], 1), 0);
 }
 
+static void no_more_sockets_are_open_than_are_allowed(void **state)
+{
+	(void)state;
+	exchange_udp_pool_set_max(pool, 2);
+	assert_int_equal(open_question(&question[0], 1), 0);
+	assert_int_equal(open_question(&question[1], 2), 0);
+	assert_int_equal(open_question(&question[2], 3), -EMFILE);
+	close_question(&question[0]);
+	assert_int_equal(open_question(&question[2], 3), 0);
+}
+
 static void a_closed_question_leaves_no_descriptor(void **state)
 {
 	int first, again;
@@ -336,6 +347,7 @@ int main(void)
 		TEST(icmp_says_that_nobody_listens),
 		TEST(what_cannot_be_sent_is_an_error_of_its_own_question),
 		TEST(without_descriptors_the_caller_is_told),
+		TEST(no_more_sockets_are_open_than_are_allowed),
 		TEST(a_closed_question_leaves_no_descriptor),
 	};
 

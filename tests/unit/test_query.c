@@ -19,6 +19,7 @@ static struct query some_query(uint16_t message_id)
 	query.question.id = message_id;
 	query.client.source = QUERY_TCP;
 	query.client.connection = 77;
+	query.client.peer.bytes[3] = (uint8_t)message_id; /* each from another client */
 	query.stage = QUERY_AT_FORWARD;
 	return query;
 }
@@ -125,6 +126,33 @@ static void a_full_table_takes_no_more_until_one_leaves(void **state)
 	query_table_free(table);
 }
 
+static struct query *park_from(struct query_table *table, uint8_t client)
+{
+	struct query query = some_query(client);
+
+	return query_park(table, &query);
+}
+
+/* By the secret hash two clients may share a count: then another is another. */
+static void one_client_has_half_of_the_places_and_another_still_gets_in(void **state)
+{
+	struct query_table *table = query_table_new(64);
+	struct query *first = NULL, *parked;
+	unsigned count = 0;
+
+	(void)state;
+	while ((parked = park_from(table, 1))) {
+		first = first ? first : parked;
+		count++;
+	}
+	assert_int_equal(count, 32);
+	assert_true(park_from(table, 2) || park_from(table, 3) || park_from(table, 4));
+	assert_null(park_from(table, 1));
+	query_drop(table, first);
+	assert_non_null(park_from(table, 1));
+	query_table_free(table);
+}
+
 static void dropping_twice_is_dropping_once(void **state)
 {
 	struct query_table *table = small_table();
@@ -193,6 +221,7 @@ int main(void)
 		cmocka_unit_test(unknown_ids_are_not_found),
 		cmocka_unit_test(the_id_of_a_dropped_query_never_finds_its_successor),
 		cmocka_unit_test(a_full_table_takes_no_more_until_one_leaves),
+		cmocka_unit_test(one_client_has_half_of_the_places_and_another_still_gets_in),
 		cmocka_unit_test(dropping_twice_is_dropping_once),
 		cmocka_unit_test(waiting_queries_are_walked_oldest_first),
 		cmocka_unit_test(a_dropped_query_leaves_the_list_of_its_cause),

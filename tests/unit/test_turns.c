@@ -15,34 +15,30 @@ static int start(void **state)
 	return 0;
 }
 
-/* Peers who share no place with each other. */
 static struct addr peer_of(unsigned number)
 {
-	struct addr peer = { .family = AF_INET };
-	struct turns scratch;
-	struct turn turn;
-	uint8_t taken[TURNS_CLIENTS] = { 0 };
-
-	scratch = turns;
-	for (uint16_t i = 0;; i++) {
-		unsigned place;
-
-		peer.bytes[2] = (uint8_t)(i >> 8);
-		peer.bytes[3] = (uint8_t)i;
-		turns_begin(&scratch, &turn, &peer);
-		place = (unsigned)(turn.client - scratch.client);
-		if (taken[place])
-			continue;
-		taken[place] = 1;
-		if (number-- == 0)
-			return peer;
-	}
+	return (struct addr){ .family = AF_INET,
+			      .bytes = { 127, 0, (uint8_t)(number >> 8), (uint8_t)number } };
 }
 
 static void begin_many(struct turn *turn, unsigned count, const struct addr *peer)
 {
 	for (unsigned i = 0; i < count; i++)
-		assert_true(turns_begin(&turns, &turn[i], peer));
+		assert_true(turns_begin(&turns, &turn[i], peer, 0));
+}
+
+/* Begins as many as the group may. */
+static unsigned fill_group(struct turn *turn, unsigned group)
+{
+	unsigned count = 0;
+
+	for (unsigned client = 0; client < 64; client++) {
+		struct addr peer = peer_of(client);
+
+		while (turns_begin(&turns, &turn[count], &peer, group))
+			count++;
+	}
+	return count;
 }
 
 static void one_client_begins_256_and_then_waits_for_one_to_end(void **state)
@@ -53,9 +49,9 @@ static void one_client_begins_256_and_then_waits_for_one_to_end(void **state)
 
 	(void)state;
 	begin_many(running, TURNS_A_CLIENT_MAX, &greedy);
-	assert_false(turns_begin(&turns, &next, &greedy));
+	assert_false(turns_begin(&turns, &next, &greedy, 0));
 	assert_true(turns_wait(&turns, &next));
-	assert_true(turns_begin(&turns, &other, &modest));
+	assert_true(turns_begin(&turns, &other, &modest, 0));
 	assert_null(turns_next(&turns));
 	turns_end(&turns, &other);
 	assert_null(turns_next(&turns));
@@ -74,10 +70,10 @@ static void clients_get_their_turns_one_after_the_other(void **state)
 	begin_many(a_running, TURNS_A_CLIENT_MAX, &a);
 	begin_many(b_running, TURNS_A_CLIENT_MAX, &b);
 	for (unsigned i = 0; i < 3; i++) {
-		assert_false(turns_begin(&turns, &a_waits[i], &a));
+		assert_false(turns_begin(&turns, &a_waits[i], &a, 0));
 		assert_true(turns_wait(&turns, &a_waits[i]));
 	}
-	assert_false(turns_begin(&turns, &b_waits[0], &b));
+	assert_false(turns_begin(&turns, &b_waits[0], &b, 0));
 	assert_true(turns_wait(&turns, &b_waits[0]));
 	for (unsigned i = 0; i < 3; i++) {
 		turns_end(&turns, &a_running[i]);
@@ -90,43 +86,81 @@ static void clients_get_their_turns_one_after_the_other(void **state)
 	assert_null(turns_next(&turns));
 }
 
-static void all_together_run_4096(void **state)
+static void some_places_are_always_free_for_who_has_none(void **state)
 {
 	static struct turn running[TURNS_RUNNING_MAX];
-	unsigned clients = TURNS_RUNNING_MAX / TURNS_A_CLIENT_MAX;
-	struct addr late = peer_of(clients);
-	struct turn next;
+	struct addr late = peer_of(1000);
+	struct turn next[2];
+	unsigned count = 0;
 
 	(void)state;
-	for (unsigned i = 0; i < clients; i++) {
-		struct addr peer = peer_of(i);
+	for (unsigned group = 0; group < 4; group++) {
+		unsigned begun = fill_group(running + count, group);
 
-		begin_many(running + (size_t)i * TURNS_A_CLIENT_MAX, TURNS_A_CLIENT_MAX, &peer);
+		assert_true(begun > 0);
+		count += begun;
+		assert_true(count < TURNS_RUNNING_MAX);
 	}
-	assert_false(turns_begin(&turns, &next, &late));
-	assert_true(turns_wait(&turns, &next));
+	assert_true(turns_begin(&turns, &next[0], &late, 4));
+	assert_false(turns_begin(&turns, &next[1], &late, 0));
+	assert_true(turns_wait(&turns, &next[1]));
 	assert_null(turns_next(&turns));
-	turns_end(&turns, &running[0]);
-	assert_ptr_equal(turns_next(&turns), &next);
+	for (unsigned i = 0; i < 2 * TURNS_RUNNING_MAX / 3; i++)
+		turns_end(&turns, &running[i]);
+	assert_ptr_equal(turns_next(&turns), &next[1]);
 }
 
-static void the_line_has_an_end_and_can_be_emptied(void **state)
+/* The same client, and a group of upstreams none of which answers. */
+static void what_waits_for_a_silent_group_holds_up_no_other(void **state)
 {
-	static struct turn running[TURNS_A_CLIENT_MAX], waits[TURNS_WAITING_MAX];
+	static struct turn running[TURNS_A_CLIENT_MAX];
 	struct addr peer = peer_of(0);
-	struct turn late;
+	struct turn waits, other;
 
 	(void)state;
 	begin_many(running, TURNS_A_CLIENT_MAX, &peer);
-	for (unsigned i = 0; i < TURNS_WAITING_MAX; i++) {
-		assert_false(turns_begin(&turns, &waits[i], &peer));
+	assert_false(turns_begin(&turns, &waits, &peer, 0));
+	assert_true(turns_wait(&turns, &waits));
+	assert_true(turns_begin(&turns, &other, &peer, 1));
+	turns_end(&turns, &other);
+	assert_null(turns_next(&turns));
+}
+
+static void fewer_may_run_where_sockets_are_few(void **state)
+{
+	static struct turn running[TURNS_A_CLIENT_MAX];
+	unsigned count;
+
+	(void)state;
+	turns_set_max(&turns, 100);
+	count = fill_group(running, 0);
+	assert_in_range(count, 50, 90);
+	assert_in_range(fill_group(running + count, 1), 5, 50);
+}
+
+static void the_line_has_a_share_for_each_and_can_be_emptied(void **state)
+{
+	static struct turn running[2 * TURNS_A_CLIENT_MAX], waits[TURNS_WAITING_MAX];
+	struct addr greedy = peer_of(0), modest = peer_of(1);
+	struct turn late;
+
+	(void)state;
+	begin_many(running, TURNS_A_CLIENT_MAX, &greedy);
+	begin_many(running + TURNS_A_CLIENT_MAX, TURNS_A_CLIENT_MAX, &modest);
+	for (unsigned i = 0; i < TURNS_WAITING_MAX / 2; i++) {
+		assert_false(turns_begin(&turns, &waits[i], &greedy, 0));
 		assert_true(turns_wait(&turns, &waits[i]));
 	}
-	assert_false(turns_begin(&turns, &late, &peer));
+	assert_false(turns_begin(&turns, &late, &greedy, 0));
 	assert_false(turns_wait(&turns, &late));
-	for (unsigned i = 0; i < TURNS_WAITING_MAX; i++)
+	assert_false(turns_begin(&turns, &late, &modest, 0));
+	assert_true(turns_wait(&turns, &late));
+	assert_ptr_equal(turns_pop(&turns), &waits[0]);
+	assert_ptr_equal(turns_pop(&turns), &late);
+	for (unsigned i = 1; i < TURNS_WAITING_MAX / 2; i++)
 		assert_ptr_equal(turns_pop(&turns), &waits[i]);
 	assert_null(turns_pop(&turns));
+	assert_false(turns_begin(&turns, &late, &greedy, 0));
 	assert_true(turns_wait(&turns, &late));
 }
 
@@ -138,9 +172,10 @@ static void workers_share_what_may_run(void **state)
 
 	(void)state;
 	turns_init(&turns, 3);
-	while (turns_begin(&turns, &running[begun], &peer))
+	while (turns_begin(&turns, &running[begun], &peer, 0))
 		begun++;
 	assert_int_equal(begun, 86); /* 256 / 3, rounded up */
+	turns_set_max(&turns, TURNS_RUNNING_MAX);
 	assert_int_equal(turns.running_max, 1366);
 }
 
@@ -149,8 +184,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(one_client_begins_256_and_then_waits_for_one_to_end, start),
 		cmocka_unit_test_setup(clients_get_their_turns_one_after_the_other, start),
-		cmocka_unit_test_setup(all_together_run_4096, start),
-		cmocka_unit_test_setup(the_line_has_an_end_and_can_be_emptied, start),
+		cmocka_unit_test_setup(some_places_are_always_free_for_who_has_none, start),
+		cmocka_unit_test_setup(what_waits_for_a_silent_group_holds_up_no_other, start),
+		cmocka_unit_test_setup(fewer_may_run_where_sockets_are_few, start),
+		cmocka_unit_test_setup(the_line_has_a_share_for_each_and_can_be_emptied, start),
 		cmocka_unit_test(workers_share_what_may_run),
 	};
 
