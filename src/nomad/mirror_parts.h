@@ -155,7 +155,10 @@ struct mirror {
 	bool alarm_is_doubtful;
 	enum tier tier, said_tier; /* as published, as told to the operator */
 	uint64_t tier_ms;
-	bool has_said_tier;
+	uint64_t said_ms;      /* when the last line about it was written … */
+	unsigned said_count;   /* … and how many in a row; */
+	unsigned tier_changes; /* since then */
+	bool has_said_tier, was_held;
 	unsigned open_handles;
 
 	bool is_closing;

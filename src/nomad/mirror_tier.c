@@ -15,6 +15,8 @@
 #define SETTLED_MS 6000 /* a tier that has lasted that long is worth a line */
 #define TOKEN_LOOK_MS 2000
 #define TRIES_MAX 3 /* for some seconds */
+#define SAY_BURST 4 /* lines about the tier at once, then … */
+#define SAY_EVERY_MS 60000
 #define JITTER_PERCENT 20
 
 enum tier mirror_tier(const struct mirror *mirror)
@@ -143,8 +145,10 @@ void mirror_live_settle(struct mirror *mirror)
 		break;
 	}
 	set_metrics(mirror, tier);
-	if (tier != mirror->tier)
+	if (tier != mirror->tier) {
 		mirror->tier_ms = now_ms;
+		mirror->tier_changes++;
+	}
 	mirror->tier = tier;
 	mirror_live_arm(mirror);
 }
@@ -191,13 +195,35 @@ static void say_tier(struct mirror *mirror)
 	};
 	enum tier tier = mirror->tier;
 	const char *why = mirror_live_why(mirror);
+	char repeats[64] = "";
 
+	if (mirror->was_held)
+		snprintf(repeats, sizeof(repeats), " (after %u changes meanwhile)",
+			 mirror->tier_changes);
 	mirror->said_tier = tier;
 	mirror->has_said_tier = true;
-	log_info("nomad", "following Nomad by %s: %s%s%s%s", mirror_tier_text(tier), means[tier],
-		 why[0] ? " (no event stream: " : "", why, why[0] ? ")" : "");
+	mirror->was_held = false;
+	mirror->tier_changes = 0;
+	log_info("nomad", "following Nomad by %s: %s%s%s%s%s", mirror_tier_text(tier), means[tier],
+		 why[0] ? " (no event stream: " : "", why, why[0] ? ")" : "", repeats);
 	if (mirror->doors.on_state)
 		mirror->doors.on_state(mirror->doors.on_state_arg);
+}
+
+/* A tier that changes again and again is told of once a minute. 0: now; else when. */
+static uint64_t may_say_ms(struct mirror *mirror, uint64_t now_ms)
+{
+	uint64_t at_ms = mirror->said_ms + SAY_EVERY_MS;
+	uint64_t minutes = (now_ms - mirror->said_ms) / SAY_EVERY_MS;
+
+	mirror->said_count -= minutes < mirror->said_count ? (unsigned)minutes : mirror->said_count;
+	if (mirror->said_count >= SAY_BURST) {
+		mirror->was_held = true;
+		return at_ms;
+	}
+	mirror->said_count++;
+	mirror->said_ms = now_ms;
+	return 0;
 }
 
 /* ---- time ---- */
@@ -222,6 +248,20 @@ static uint64_t look_for_token(struct mirror *mirror, uint64_t now_ms)
 	return mirror->token_at_ms;
 }
 
+/* → when to look again. */
+static uint64_t tell_tier(struct mirror *mirror, uint64_t now_ms)
+{
+	uint64_t at_ms;
+
+	if (!is_settled(mirror, now_ms))
+		return mirror->tier_ms + SETTLED_MS;
+	at_ms = may_say_ms(mirror, now_ms);
+	if (at_ms)
+		return at_ms;
+	say_tier(mirror);
+	return UINT64_MAX;
+}
+
 uint64_t mirror_live_tick(struct mirror *mirror, uint64_t now_ms)
 {
 	uint64_t next_ms = UINT64_MAX;
@@ -241,12 +281,8 @@ uint64_t mirror_live_tick(struct mirror *mirror, uint64_t now_ms)
 	next_ms = earlier(next_ms, mirror_large_tick(mirror, now_ms));
 	next_ms = earlier(next_ms, look_for_token(mirror, now_ms));
 	next_ms = earlier(next_ms, mirror_scope_tick(mirror, now_ms));
-	if (mirror->tier != mirror->said_tier || !mirror->has_said_tier) {
-		if (is_settled(mirror, now_ms))
-			say_tier(mirror);
-		else
-			next_ms = earlier(next_ms, mirror->tier_ms + SETTLED_MS);
-	}
+	if (mirror->tier != mirror->said_tier || !mirror->has_said_tier)
+		next_ms = earlier(next_ms, tell_tier(mirror, now_ms));
 	return next_ms;
 }
 

@@ -312,6 +312,28 @@ static void another_batch_of_the_same_index_is_another_history(void **state)
 	assert_int_equal(asked(LIST_ALL), 2);
 }
 
+static void tier_that_changes_again_and_again_is_told_of_once_a_minute(void **state)
+{
+	unsigned before;
+
+	(void)state;
+	open_watch();
+	advance(0);
+	before = state_changes;
+	for (int i = 0; i < 20; i++) { /* five minutes: 20 times down, and up again */
+		answer_failure(ALARM_10, HTTP_PROTOCOL);
+		answer(PROBE, "[]", 10);
+		advance(7000);
+		if (find_request(PROBE))
+			answer(PROBE, "[]", 10);
+		advance(0);
+		if (find_request(ALARM))
+			answer(ALARM, "[]", 10);
+		advance(8000);
+	}
+	assert_in_range(state_changes - before, 4, 12);
+}
+
 static void refused_stream_is_tried_again_later(void **state)
 {
 	(void)state;
@@ -1271,6 +1293,7 @@ int main(void)
 		TEST(reconnection_without_a_gap_costs_no_list),
 		TEST(batch_that_is_replayed_shows_that_nothing_is_missing),
 		TEST(another_batch_of_the_same_index_is_another_history),
+		TEST(tier_that_changes_again_and_again_is_told_of_once_a_minute),
 		TEST(refused_stream_is_tried_again_later),
 		TEST(frames_that_the_list_will_know_are_not_kept),
 		TEST(more_frames_than_can_be_held_are_made_up_for_by_a_newer_list),
