@@ -26,6 +26,7 @@ static void commit_list(struct mirror *mirror)
 	sync->listing = NULL;
 	if (!mirror_queue_is_covered(mirror)) {
 		catalogue_all_abandon(listing);
+		mirror->index = sync->list_index; /* what was heard beyond it may be false */
 		sync->quick_lists++;
 		mirror_sync_list(mirror);
 		return;

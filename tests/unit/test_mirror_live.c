@@ -544,6 +544,21 @@ static void index_of_a_frame_beyond_all_measure_costs_few_lists(void **state)
 	assert_int_equal(asked(LIST_ALL), 4);
 }
 
+static void false_index_of_before_lets_frames_go_for_one_list(void **state)
+{
+	(void)state;
+	open_tier(CONFIG_MIRROR_AUTO);
+	mirror->index = UINT64_MAX;
+	line(STREAM, "{}");
+	line(STREAM, EVENT(11, "ServiceRegistration", "b", "192.0.2.2"));
+	answer(LIST_ALL, LIST_WEB, 10);
+	line(STREAM, EVENT(12, "ServiceRegistration", "c", "192.0.2.3"));
+	answer(LIST_ALL, LIST_WEB, 11);
+	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+	assert_int_equal(metric(METRIC_NOMAD_INDEX), 12);
+	assert_int_equal(asked(LIST_ALL), 2);
+}
+
 static void more_than_can_be_held_behind_a_gap_costs_a_list(void **state)
 {
 	static const char again[] = "/v1/event/stream?topic=Service&namespace=*&index=10";
@@ -1298,6 +1313,7 @@ int main(void)
 		TEST(frames_that_the_list_will_know_are_not_kept),
 		TEST(more_frames_than_can_be_held_are_made_up_for_by_a_newer_list),
 		TEST(index_of_a_frame_beyond_all_measure_costs_few_lists),
+		TEST(false_index_of_before_lets_frames_go_for_one_list),
 		TEST(more_than_can_be_held_behind_a_gap_costs_a_list),
 		TEST(event_on_a_name_nobody_asked_for_costs_nothing),
 		TEST(removal_of_what_was_never_fetched_is_found_when_it_is_asked_for),
