@@ -251,7 +251,9 @@ enum reply_verdict reply_parse(const uint8_t *packet, size_t length,
 	reply.image = reply_make_image(&scan, &is_bad);
 	if (!reply.image)
 		return is_bad ? REPLY_BAD : REPLY_NO_MEMORY;
-	reply.image->flags = flags & DNS_FLAG_AD;
+	/* What upstream vouched for was its whole answer. */
+	if (scan.kept_counts[REPLY_ANSWER] == scan.counts[REPLY_ANSWER])
+		reply.image->flags = flags & DNS_FLAG_AD;
 	reply.image->rcode = (uint16_t)((unsigned)scan.upper_rcode << 4 | (flags & DNS_RCODE_MASK));
 	reply.has_edns = scan.has_opt;
 	judge_ttls(&scan, &reply);
