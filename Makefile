@@ -146,6 +146,11 @@ freshness: ## the mirror: change to answer, 50,000 services, cost to Nomad; FRES
 	@$(MAKE) --no-print-directory all
 	@$(PYTHON) tests/bench/freshness.py --binary $(BUILD)/nomad-dns $(FRESHNESS)
 
+flood: ## a million random names, and the hit rate of the names that are asked for; FLOOD_NAMES=100000
+	@sh tests/support/deps.sh build bench
+	@$(MAKE) --no-print-directory all
+	@$(PYTHON) tests/bench/flood.py --binary $(BUILD)/nomad-dns
+
 compare-forwarders: ## every way an upstream can answer, beside Debian's forwarders; COMPARE="--server unbound -v"
 	@sh tests/support/deps.sh build bench forwarders
 	@$(MAKE) --no-print-directory all
@@ -201,6 +206,6 @@ clean: ## remove build/
 -include $(shell find $(BUILD)/obj $(BUILD)/unit -name '*.d' 2>/dev/null)
 
 FORCE:
-.PHONY: all help debug run demo deps test unit integration asan fuzz bench lint format coverage \
+.PHONY: all help debug run demo deps test unit integration asan fuzz bench flood lint format coverage \
 	freshness compare-forwarders install uninstall dist clean FORCE
 .DELETE_ON_ERROR:
