@@ -194,10 +194,11 @@ struct pulse {
 };
 
 struct preload {
-	uint32_t limit;	      /* names; CONFIG_PRELOAD_AUTO */
-	uint32_t done, total; /* each name once: what came of no use stays for the asker */
-	uint64_t step_at_ms;  /* 0: nothing to do */
-	struct buf batch;     /* pairs of strings, each with its NUL */
+	uint32_t limit;	     /* names; CONFIG_PRELOAD_AUTO */
+	uint32_t done;	     /* of this pass */
+	uint64_t step_at_ms; /* 0: nothing to do */
+	bool has_picked;
+	struct buf batch; /* each name once: pairs of strings, each with its NUL */
 	size_t batch_at;
 };
 

@@ -1,8 +1,10 @@
 /*
- * Fetching instances ahead of questions, while the catalogue is small or the operator wants it:
- * what was asked for most comes first, and slowly, with a beginning of its own on each node, so
- * that a thousand nodes that start together do not hurt the servers.
+ * Fetching instances ahead of questions, while the catalogue is small or the operator wants it: one
+ * pass over the names, what was asked for most first, and slowly, with a beginning of its own on
+ * each node, so that a thousand nodes that start together do not hurt the servers. A later pass
+ * leaves out what was fetched before and is not in use: it is fetched when somebody asks.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -10,18 +12,19 @@
 #include "nomad/mirror_parts.h"
 
 #define AUTO_NAMES_MAX 2000
-#define STEP_MS 100
-#define NAMES_PER_STEP 5 /* 50 a second */
-#define BATCH_NAMES 256
-#define BEGIN_MS_PER_NAME 5 /* the beginning is somewhere in that much time … */
-#define BEGIN_MS_MAX 10000  /* … and at most this */
-#define ASKS_UNDER_WAY_MAX 32
+#define STEP_MS 200	      /* by itself one name each, 5 a second: 1,000 nodes that start */
+#define NAMES_PER_STEP 10     /* together cost 2 or 3 cores; the operator may want 50 */
+#define BEGIN_MS_PER_NAME 20  /* the beginning is somewhere in that much time … */
+#define BEGIN_MS_MAX 40000    /* … and at most this */
+#define ASKS_UNDER_WAY_MAX 32 /* what is asked for comes first */
+#define WAIT_MS 1000	      /* while Nomad has other troubles */
 
 void mirror_preload_forget(struct mirror *mirror)
 {
 	buf_deinit(&mirror->preload.batch);
 	mirror->preload.batch_at = 0;
 	mirror->preload.step_at_ms = 0;
+	mirror->preload.has_picked = false;
 }
 
 void mirror_preload_start(struct mirror *mirror)
@@ -37,28 +40,41 @@ void mirror_preload_start(struct mirror *mirror)
 	if (spread_ms > BEGIN_MS_MAX)
 		spread_ms = BEGIN_MS_MAX;
 	preload->done = 0;
-	preload->total = (uint32_t)count;
 	preload->step_at_ms =
 		clock_now_ms() + STEP_MS + hash_dice_roll(&mirror->dice) % (spread_ms + 1);
 	mirror_live_arm(mirror);
 }
 
-/* Copies: what is picked is only borrowed. */
+static bool is_wanted(const struct mirror *mirror, const struct catalogue_pick *pick)
+{
+	char space[SCOPE_NAME_MAX], name[SCOPE_NAME_MAX];
+
+	mirror_fold(pick->namespace, space);
+	mirror_fold(pick->service, name);
+	return pick->asked_count > 0 ||
+	       !catalogue_has_instances(mirror->doors.catalogue, space, name);
+}
+
+/* The names of this pass. Copies: what is picked is only borrowed. */
 static void pick(struct mirror *mirror)
 {
 	struct preload *preload = &mirror->preload;
-	struct catalogue_pick picks[BATCH_NAMES];
-	size_t count =
-		catalogue_pick(mirror->doors.catalogue, CATALOGUE_UNLOADED, picks, BATCH_NAMES);
+	size_t capacity = catalogue_service_count(mirror->doors.catalogue), count;
+	struct catalogue_pick *picks = calloc(capacity + 1, sizeof(*picks));
 
-	buf_deinit(&preload->batch);
-	preload->batch_at = 0;
+	preload->has_picked = true;
+	if (!picks)
+		return;
+	count = catalogue_pick(mirror->doors.catalogue, CATALOGUE_UNLOADED, picks, capacity);
 	for (size_t i = 0; i < count; i++) {
+		if (!is_wanted(mirror, &picks[i]))
+			continue;
 		if (buf_append(&preload->batch, picks[i].namespace,
 			       strlen(picks[i].namespace) + 1) < 0 ||
 		    buf_append(&preload->batch, picks[i].service, strlen(picks[i].service) + 1) < 0)
 			break;
 	}
+	free(picks);
 }
 
 /* false: nothing is left. */
@@ -67,11 +83,9 @@ static bool fetch_next(struct mirror *mirror)
 	struct preload *preload = &mirror->preload;
 	const char *namespace, *service;
 
-	if (preload->done >= preload->limit || preload->done >= preload->total)
-		return false;
-	if (preload->batch_at >= preload->batch.length)
+	if (!preload->has_picked)
 		pick(mirror);
-	if (preload->batch.length == 0)
+	if (preload->done >= preload->limit || preload->batch_at >= preload->batch.length)
 		return false;
 	namespace = preload->batch.data + preload->batch_at;
 	service = namespace + strlen(namespace) + 1;
@@ -84,6 +98,7 @@ static bool fetch_next(struct mirror *mirror)
 uint64_t mirror_preload_tick(struct mirror *mirror, uint64_t now_ms)
 {
 	struct preload *preload = &mirror->preload;
+	unsigned names = preload->limit == CONFIG_PRELOAD_AUTO ? 1 : NAMES_PER_STEP;
 
 	if (!preload->step_at_ms)
 		return UINT64_MAX;
@@ -94,7 +109,12 @@ uint64_t mirror_preload_tick(struct mirror *mirror, uint64_t now_ms)
 		return UINT64_MAX;
 	}
 	preload->step_at_ms = now_ms + STEP_MS;
-	for (unsigned i = 0; i < NAMES_PER_STEP; i++) {
+	if (mirror->health.state != ZONE_NOMAD_OK || mirror->health.is_holding ||
+	    mirror->is_leaderless) {
+		preload->step_at_ms = now_ms + WAIT_MS;
+		return preload->step_at_ms;
+	}
+	for (unsigned i = 0; i < names; i++) {
 		if (mirror->ask_count >= ASKS_UNDER_WAY_MAX)
 			break;
 		if (!fetch_next(mirror)) {

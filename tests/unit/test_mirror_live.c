@@ -1269,9 +1269,77 @@ static void small_catalogue_is_loaded_ahead(void **state)
 	open_tier(CONFIG_MIRROR_AUTO);
 	line(STREAM, "{}");
 	answer(LIST_ALL, LIST_WEB, 10);
-	advance(200);
-	advance(100);
+	for (int i = 0; i < 10; i++)
+		advance(100);
 	assert_int_equal(asked(WEB), 1);
+}
+
+static void open_preloading(void)
+{
+	config.preload = CONFIG_PRELOAD_AUTO;
+	open_tier(CONFIG_MIRROR_AUTO);
+	answer(ALARM, "[]", 10);
+	line(STREAM, "{}");
+	answer(LIST_ALL, LIST_WEB, 10);
+}
+
+static void name_that_comes_to_nothing_is_loaded_ahead_once(void **state)
+{
+	struct http_reply reply = good(ONE("192.0.2.1"), 10);
+
+	(void)state;
+	open_preloading();
+	reply.knows_leader = false; /* then it is not kept true */
+	for (int i = 0; i < 100; i++) {
+		if (find_request(WEB))
+			deliver(WEB, &reply);
+		if (find_request(PROBE))
+			answer(PROBE, "[]", 10);
+		if (find_request(PROBE "&stale"))
+			answer(PROBE "&stale", "[]", 10);
+		advance(100);
+	}
+	assert_int_equal(asked(WEB) + asked(WEB "&stale"), 1);
+}
+
+static void nothing_is_loaded_ahead_while_there_is_no_leader(void **state)
+{
+	struct http_reply reply = good("[]", 10);
+
+	(void)state;
+	open_preloading();
+	mirror_health_probe_now(mirror);
+	reply.knows_leader = false;
+	deliver(PROBE, &reply);
+	for (int i = 0; i < 100; i++) {
+		if (find_request(PROBE "&stale"))
+			deliver(PROBE "&stale", &reply);
+		advance(100);
+	}
+	assert_int_equal(asked(WEB) + asked(WEB "&stale"), 0);
+	reply.knows_leader = true;
+	for (int i = 0; i < 100; i++) {
+		if (find_request(PROBE "&stale"))
+			deliver(PROBE "&stale", &reply);
+		advance(100);
+	}
+	assert_int_equal(asked(WEB), 1);
+}
+
+static void what_was_loaded_ahead_is_loaded_again_only_if_it_is_in_use(void **state)
+{
+	(void)state;
+	open_preloading();
+	advance(300);
+	answer(WEB, ONE("192.0.2.1"), 10);
+	for (unsigned turn = 0; turn < 2; turn++) {
+		mirror_live_expire(mirror);
+		fake_zone.asked = turn;
+		mirror_preload_start(mirror);
+		for (int i = 0; i < 20; i++)
+			advance(100);
+		assert_int_equal(asked(WEB), 1 + turn);
+	}
 }
 
 static void without_preloading_nothing_is_fetched_ahead(void **state)
@@ -1365,6 +1433,9 @@ int main(void)
 		TEST(refused_alarm_is_tried_again),
 		TEST(election_that_nobody_asks_about_is_seen_to_end),
 		TEST(small_catalogue_is_loaded_ahead),
+		TEST(name_that_comes_to_nothing_is_loaded_ahead_once),
+		TEST(nothing_is_loaded_ahead_while_there_is_no_leader),
+		TEST(what_was_loaded_ahead_is_loaded_again_only_if_it_is_in_use),
 		TEST(without_preloading_nothing_is_fetched_ahead),
 	};
 
