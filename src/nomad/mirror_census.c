@@ -12,6 +12,7 @@
 #include "nomad/http.h"
 #include "nomad/mirror_parts.h"
 
+#define HOLDING_MS 1000
 #define ANSWER_TIMEOUT_MS 5000
 #define WAIT_S 300     /* Nomad's own ceiling; an idle one costs as good as nothing */
 #define GRACE_MS 15000 /* beside the sixteenth that Nomad adds to the wait */
@@ -120,7 +121,10 @@ uint64_t mirror_census_tick(struct mirror *mirror, uint64_t now_ms)
 {
 	struct census *census = &mirror->sync.census;
 
-	if (census->ask_at_ms && now_ms >= census->ask_at_ms)
+	/* Nomad may have said for how long it wants to be left alone. */
+	if (census->ask_at_ms && now_ms >= census->ask_at_ms && mirror->health.is_holding)
+		census->ask_at_ms = now_ms + HOLDING_MS;
+	else if (census->ask_at_ms && now_ms >= census->ask_at_ms)
 		ask(mirror);
 	if (census->grow_at_ms && now_ms >= census->grow_at_ms) {
 		census->grow_at_ms = 0;
