@@ -39,6 +39,7 @@ enum dns_rcode {
 	DNS_NXDOMAIN = 3,
 	DNS_NOTIMP = 4,
 	DNS_REFUSED = 5,
+	DNS_YXDOMAIN = 6, /* a DNAME made the name too long (RFC 6672 §2.2) */
 	DNS_BADVERS = 16, /* extended: the OPT carries its upper bits (RFC 6891 §6.1.3) */
 };
 

@@ -209,6 +209,24 @@ static void judge_ttls(const struct reply_scan *scan, struct reply *out)
 		out->negative_ttl = find_negative_ttl(scan, &chain);
 }
 
+/* Whether it only says who may know: no answer, and no word that there is none (RFC 2308 §2.2). */
+static bool is_referral(const struct reply_scan *scan, const struct image *image, unsigned flags)
+{
+	struct reply_cursor cursor = { 0 };
+	bool has_ns = false;
+	struct wire_rr rr;
+
+	if ((flags & (DNS_FLAG_AA | DNS_FLAG_RA)) || image->rcode != DNS_NOERROR ||
+	    scan->counts[REPLY_ANSWER] > 0)
+		return false;
+	while (reply_next(scan, &cursor, &rr) && cursor.section <= REPLY_AUTHORITY) {
+		if (rr.type == DNS_TYPE_SOA)
+			return false;
+		has_ns |= rr.type == DNS_TYPE_NS;
+	}
+	return has_ns;
+}
+
 /* Reads the counts and leaves in `scan` where the records begin. */
 static bool check_question(struct reply_scan *scan)
 {
@@ -256,6 +274,7 @@ enum reply_verdict reply_parse(const uint8_t *packet, size_t length,
 		reply.image->flags = flags & DNS_FLAG_AD;
 	reply.image->rcode = (uint16_t)((unsigned)scan.upper_rcode << 4 | (flags & DNS_RCODE_MASK));
 	reply.has_edns = scan.has_opt;
+	reply.is_referral = is_referral(&scan, reply.image, flags);
 	judge_ttls(&scan, &reply);
 	*out = reply;
 	return REPLY_OK;

@@ -42,8 +42,9 @@ struct reply {
 				  not to be cached */
 	bool is_negative;      /* NXDOMAIN or NODATA (RFC 2308 §2) */
 	bool has_edns;
-	bool is_outdated; /* asked before its name was flushed: not to be kept (its owner says so)
-			   */
+	bool is_referral; /* RFC 2308 §2.2: from a server that does not recurse: no answer at all */
+	bool is_outdated; /* not to be kept: asked before its name was flushed, or without the EDNS
+			     that another upstream takes (its owner says so) */
 };
 
 /* Parses one whole message. Only with REPLY_OK is anything in `out` owned by the caller. */

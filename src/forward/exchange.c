@@ -96,14 +96,22 @@ static void close_all(struct exchange *exchange)
 static void finish(struct exchange *exchange, struct reply *reply)
 {
 	struct reply last = exchange->refusal;
+	bool had_refusal = last.image;
 
 	exchange->refusal.image = NULL;
+	if (exchange->is_refusal_ours) {
+		free(last.image);
+		last.image = NULL;
+	}
 	close_all(exchange);
 	if (reply) {
 		free(last.image);
 		exchange->doors->on_done(exchange, reply, DNS_EDE_NONE, NULL);
 	} else if (last.image) {
 		exchange->doors->on_done(exchange, &last, DNS_EDE_NONE, NULL);
+	} else if (had_refusal) {
+		exchange->doors->on_done(exchange, NULL, DNS_EDE_OTHER,
+					 "upstream sent a referral or an error of its own");
 	} else if (exchange->was_truncated) {
 		exchange->doors->on_done(exchange, NULL, DNS_EDE_NETWORK_ERROR,
 					 "upstream truncated over UDP and failed over TCP");
@@ -159,7 +167,8 @@ static void on_timer(uv_timer_t *timer)
 	}
 	switch (exchange->phase) {
 	case EXCHANGE_OVER_UDP:
-		if (exchange_ask_udp(exchange, !exchange->refusal.image, now_ms))
+		if (exchange_ask_bare(exchange, now_ms) ||
+		    exchange_ask_udp(exchange, !exchange->refusal.image, now_ms))
 			return;
 		if (!exchange->refusal.image && is_anything_open(exchange) &&
 		    exchange_ask_tcp(exchange, -1, now_ms))
@@ -176,23 +185,28 @@ static void on_timer(uv_timer_t *timer)
 	}
 }
 
+/* Asks one that was not asked yet. False: there is none. */
+static bool ask_next(struct exchange *exchange, uint64_t now_ms)
+{
+	switch (exchange->phase) {
+	case EXCHANGE_OVER_UDP:
+		return exchange_ask_udp(exchange, false, now_ms);
+	case EXCHANGE_OVER_TCP:
+		return exchange_ask_tcp(exchange, -1, now_ms);
+	case EXCHANGE_DONE:
+		return false;
+	}
+	return false;
+}
+
 /* An attempt has come to nothing, by an error or by a reply that is no answer. */
 static void on_setback(struct exchange *exchange, int upstream, uint64_t now_ms)
 {
 	bool was_awaited = exchange->awaited == upstream;
 
-	switch (exchange->phase) {
-	case EXCHANGE_OVER_UDP:
-		if (exchange_ask_udp(exchange, false, now_ms))
-			return;
-		break;
-	case EXCHANGE_OVER_TCP:
-		if (exchange_ask_tcp(exchange, -1, now_ms))
-			return;
-		break;
-	case EXCHANGE_DONE:
+	if (exchange->phase == EXCHANGE_DONE || ask_next(exchange, now_ms) ||
+	    exchange_ask_bare(exchange, now_ms))
 		return;
-	}
 	/* Somebody asked earlier or later is still within his time. */
 	if (is_anything_open(exchange) && !was_awaited && exchange->awaited >= 0)
 		return;
@@ -212,10 +226,24 @@ static void on_setback(struct exchange *exchange, int upstream, uint64_t now_ms)
 }
 
 /* Whether a reply says that this server, now, gives no answer: another may. */
-static bool is_refusal(uint16_t rcode)
+static bool is_refusal(const struct reply *reply)
 {
-	return rcode == DNS_SERVFAIL || rcode == DNS_REFUSED || rcode == DNS_NOTIMP ||
-	       rcode == DNS_FORMERR || rcode == DNS_BADVERS;
+	switch (reply->image->rcode) {
+	case DNS_NOERROR:
+		return reply->is_referral;
+	case DNS_NXDOMAIN:
+	case DNS_YXDOMAIN:
+		return false;
+	default:
+		return true;
+	}
+}
+
+/* Whether a refusal would be untrue as our word: an extended rcode is about the hop it came over
+ * (RFC 6891 §6.1.3), a referral about a server that does not recurse. */
+static bool is_between_us(const struct reply *reply)
+{
+	return reply->is_referral || reply->image->rcode >= DNS_BADVERS;
 }
 
 /* RFC 6891 §7: a server that knows no EDNS says FORMERR or NOTIMP, without an OPT. */
@@ -226,16 +254,19 @@ static bool is_edns_refused(const struct exchange_attempt *attempt, const struct
 }
 
 static void note_reply(struct exchange *exchange, const struct exchange_attempt *attempt,
-		       uint16_t rcode, uint64_t now_ms)
+		       const struct reply *reply, uint64_t now_ms)
 {
 	uint64_t took_ms = now_ms - attempt->sent_ms;
+	uint16_t rcode = reply->image->rcode;
 
-	if (rcode == DNS_REFUSED || rcode == DNS_SERVFAIL)
+	if (rcode == DNS_REFUSED || rcode == DNS_SERVFAIL || reply->is_referral)
 		upstream_refused(exchange->health, attempt->upstream, took_ms);
 	else
 		upstream_answered(exchange->health, attempt->upstream, took_ms);
 	if (!attempt->with_case && (exchange->plain >> attempt->upstream & 1))
 		upstream_has_folded(exchange->health, attempt->upstream, now_ms);
+	if ((exchange->bare >> attempt->upstream & 1) && !attempt->with_edns && !is_refusal(reply))
+		upstream_has_refused_edns(exchange->health, attempt->upstream, now_ms);
 }
 
 /* A well-formed reply; the attempt it came by is closed. */
@@ -249,18 +280,26 @@ static void take_reply(struct exchange *exchange, const struct exchange_attempt 
 	if (!addr_is_loopback(&exchange_ask_upstream(exchange, upstream)->addr) &&
 	    !exchange_ask_upstream(exchange, upstream)->is_tls)
 		reply->image->flags &= (uint16_t)~DNS_FLAG_AD;
-	note_reply(exchange, attempt, reply->image->rcode, now_ms);
-	if (!is_refusal(reply->image->rcode)) {
+	note_reply(exchange, attempt, reply, now_ms);
+	if (!is_refusal(reply)) {
+		/* Without its proofs it is no answer to a validator when another has them. */
+		reply->is_outdated = !attempt->with_edns && exchange_ask_wants_proofs(exchange) &&
+				     exchange_ask_has_other_edns(exchange, now_ms);
 		finish(exchange, reply);
 		return;
 	}
-	if (is_edns_refused(attempt, reply) &&
-	    exchange_ask_without_edns(exchange, upstream, now_ms)) {
-		free(reply->image);
-		return;
+	if (is_edns_refused(attempt, reply)) {
+		exchange->bare |= UINT64_C(1) << upstream;
+		exchange->bare_due |= UINT64_C(1) << upstream;
+		if ((exchange_ask_wants_proofs(exchange) && ask_next(exchange, now_ms)) ||
+		    exchange_ask_bare(exchange, now_ms)) {
+			free(reply->image);
+			return;
+		}
 	}
 	free(exchange->refusal.image);
 	exchange->refusal = *reply;
+	exchange->is_refusal_ours = is_between_us(reply);
 	on_setback(exchange, upstream, now_ms);
 }
 
@@ -281,11 +320,11 @@ static void take_probe(struct exchange *exchange, const struct exchange_attempt 
 		return;
 	case REPLY_OK:
 		close_probe(exchange);
-		if (exchange->phase != EXCHANGE_DONE && !is_refusal(reply->image->rcode)) {
+		if (exchange->phase != EXCHANGE_DONE && !is_refusal(reply)) {
 			take_reply(exchange, attempt, reply, now_ms);
 			return;
 		}
-		note_reply(exchange, attempt, reply->image->rcode, now_ms);
+		note_reply(exchange, attempt, reply, now_ms);
 		free(reply->image);
 		return;
 	}

@@ -65,10 +65,12 @@ struct exchange {
 	uint64_t plain;	   /* upstreams that gave another case back: asked in lower case */
 	uint64_t tried;	   /* upstreams asked in this round, over the transport of the phase */
 	int awaited;	   /* the upstream whose patience runs; -1: none */
-	bool without_edns; /* an upstream has refused EDNS */
+	uint64_t bare;	   /* upstreams that have refused EDNS: asked without */
+	uint64_t bare_due; /* those of them that are still to be asked so */
 	bool was_truncated;
 	bool had_network_error;
 	struct reply refusal; /* the last reply that is no answer; image NULL: none */
+	bool is_refusal_ours; /* it would say something about us: it does not go out */
 	uv_timer_t timer;
 	unsigned udp_sends, tcp_sends;
 	struct udp_attempt {

@@ -80,15 +80,47 @@ static uint64_t find_exhausted(const struct exchange *exchange)
 	return exhausted;
 }
 
+bool exchange_ask_wants_proofs(const struct exchange *exchange)
+{
+	return exchange->question->has_do;
+}
+
+/* Upstreams that are known to take no EDNS. */
+static uint64_t find_bare(const struct exchange *exchange, uint64_t now_ms)
+{
+	size_t count = upstream_health_list(exchange->health)->count;
+	uint64_t bare = exchange->bare;
+
+	for (size_t i = 0; i < count && i < UPSTREAM_MAX; i++) {
+		if (upstream_refuses_edns(exchange->health, (int)i, now_ms))
+			bare |= UINT64_C(1) << i;
+	}
+	return bare;
+}
+
+static int choose_but(const struct exchange *exchange, uint64_t excluded, uint64_t now_ms)
+{
+	size_t length;
+	const uint8_t *route = upstream_route(exchange->question, &length);
+
+	return upstream_choose(exchange->health, route, length, excluded, exchange->tried, now_ms);
+}
+
+bool exchange_ask_has_other_edns(const struct exchange *exchange, uint64_t now_ms)
+{
+	return choose_but(exchange, find_bare(exchange, now_ms), now_ms) >= 0;
+}
+
 /* The next to ask; with `again`, perhaps one that was asked before. -1: none. */
 static int choose(struct exchange *exchange, bool again, uint64_t now_ms)
 {
 	uint64_t excluded = again ? find_exhausted(exchange) : exchange->tried;
-	size_t length;
-	const uint8_t *route = upstream_route(exchange->question, &length);
-	int upstream =
-		upstream_choose(exchange->health, route, length, excluded, exchange->tried, now_ms);
+	int upstream = -1;
 
+	if (exchange_ask_wants_proofs(exchange))
+		upstream = choose_but(exchange, excluded | find_bare(exchange, now_ms), now_ms);
+	if (upstream < 0)
+		upstream = choose_but(exchange, excluded, now_ms);
 	if (upstream >= 0)
 		exchange->tried |= UINT64_C(1) << upstream;
 	return upstream;
@@ -101,6 +133,12 @@ static bool is_case_sent(const struct exchange *exchange, int upstream, uint64_t
 	       !upstream_folds_case(exchange->health, upstream, now_ms);
 }
 
+static bool is_edns_sent(const struct exchange *exchange, int upstream, uint64_t now_ms)
+{
+	return !(exchange->bare >> upstream & 1) &&
+	       !upstream_refuses_edns(exchange->health, upstream, now_ms);
+}
+
 static size_t prepare(struct exchange *exchange, struct exchange_attempt *attempt, int upstream,
 		      bool with_case, uint64_t now_ms, uint8_t query[REPLY_QUERY_MAX])
 {
@@ -108,7 +146,7 @@ static size_t prepare(struct exchange *exchange, struct exchange_attempt *attemp
 
 	*attempt = (struct exchange_attempt){ .exchange = exchange,
 					      .upstream = upstream,
-					      .with_edns = !exchange->without_edns,
+					      .with_edns = is_edns_sent(exchange, upstream, now_ms),
 					      .with_case = with_case,
 					      .sent_ms = now_ms };
 	random_draw(exchange->doors->random, &attempt->id, sizeof(attempt->id));
@@ -299,19 +337,26 @@ bool exchange_ask_udp_instead(struct exchange *exchange, uint64_t now_ms)
 	return false;
 }
 
-bool exchange_ask_without_edns(struct exchange *exchange, int upstream, uint64_t now_ms)
+bool exchange_ask_bare(struct exchange *exchange, uint64_t now_ms)
 {
-	if (exchange->without_edns)
-		return false;
-	exchange->without_edns = true;
-	switch (exchange->phase) {
-	case EXCHANGE_OVER_UDP:
-		return send_first(exchange, upstream, now_ms);
-	case EXCHANGE_OVER_TCP:
-		return exchange->tcp_sends < EXCHANGE_TCP_SENDS &&
-		       send_tcp(exchange, upstream, now_ms);
-	case EXCHANGE_DONE:
-		return false;
+	while (exchange->bare_due) {
+		int upstream = __builtin_ctzll(exchange->bare_due);
+		bool is_sent = false;
+
+		exchange->bare_due &= exchange->bare_due - 1;
+		switch (exchange->phase) {
+		case EXCHANGE_OVER_UDP:
+			is_sent = send_first(exchange, upstream, now_ms);
+			break;
+		case EXCHANGE_OVER_TCP:
+			is_sent = exchange->tcp_sends < EXCHANGE_TCP_SENDS &&
+				  send_tcp(exchange, upstream, now_ms);
+			break;
+		case EXCHANGE_DONE:
+			break;
+		}
+		if (is_sent)
+			return true;
 	}
 	return false;
 }

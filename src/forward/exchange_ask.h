@@ -37,9 +37,14 @@ bool exchange_ask_tcp(struct exchange *exchange, int upstream, uint64_t now_ms);
  * short enough (another network, another view). False: none left. */
 bool exchange_ask_udp_instead(struct exchange *exchange, uint64_t now_ms);
 
-/* Asks one that has refused EDNS once more (RFC 6891 §7), and all after it without. False also
- * when that was done before. */
-bool exchange_ask_without_edns(struct exchange *exchange, int upstream, uint64_t now_ms);
+/* Asks one that has refused EDNS once more, without (RFC 6891 §7). False: there is none left. */
+bool exchange_ask_bare(struct exchange *exchange, uint64_t now_ms);
+
+/* Whether the client wants to check the answer himself: without EDNS there are no signatures. */
+bool exchange_ask_wants_proofs(const struct exchange *exchange);
+
+/* Whether there is an upstream meant for the question that is not known to refuse EDNS. */
+bool exchange_ask_has_other_edns(const struct exchange *exchange, uint64_t now_ms);
 
 /* The right reply but for the case: forged, or from a server that folds names. Asked in lower case
  * it shows; the right one may still come meanwhile. */

@@ -8,22 +8,25 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define FAILURES 1024 /* a power of two; 24 KiB a worker */
+#define FAILURES 1024 /* a power of two; 32 KiB a worker */
 
 struct failures { /* zeroed is empty */
 	struct failure {
+		uint16_t rcode;
 		uint64_t hash; /* of the whole question, keyed */
 		uint64_t until_ms;
 		uint64_t kept_ms;
 	} place[FAILURES];
 };
 
-/* Whether it failed so lately that it is not to be asked again. */
-bool failures_has(const struct failures *failures, uint64_t hash, uint64_t now_ms);
+/* How it failed, if so lately that it is not to be asked again: the rcode; 0: it did not. */
+uint16_t failures_find(const struct failures *failures, uint64_t hash, uint64_t now_ms);
 
-/* It failed. `others_work`: some other question has been answered meanwhile. When none is, the
- * fault lies with the network, and the name must not wait for it longer than the network does. */
-void failures_note(struct failures *failures, uint64_t hash, bool others_work, uint64_t now_ms);
+/* It failed with this rcode. `others_work`: some other question has been answered meanwhile. When
+ * none is, the fault lies with the network, and the name must not wait for it longer than the
+ * network does. */
+void failures_note(struct failures *failures, uint64_t hash, uint16_t rcode, bool others_work,
+		   uint64_t now_ms);
 
 /* It was answered. */
 void failures_forget(struct failures *failures, uint64_t hash);

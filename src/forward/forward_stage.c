@@ -256,6 +256,7 @@ enum verdict forward_stage_ask(struct forward_stage *stage, struct query *query,
 {
 	const struct question *question = &query->question;
 	struct upstream_list *list = stage->era ? upstream_health_list(stage->era->health) : NULL;
+	uint16_t failed_rcode;
 	bool is_new = false;
 	int loop;
 
@@ -280,9 +281,11 @@ enum verdict forward_stage_ask(struct forward_stage *stage, struct query *query,
 		answer_fail(out, METRIC_STAGE_FORWARD, DNS_EDE_OTHER, stage->loop_text);
 		return VERDICT_FAILED;
 	}
-	if (failures_has(&stage->failures, works_hash(&stage->works, question), now_ms)) {
+	failed_rcode = failures_find(&stage->failures, works_hash(&stage->works, question), now_ms);
+	if (failed_rcode) {
 		answer_fail(out, METRIC_STAGE_FORWARD, DNS_EDE_CACHED_ERROR,
 			    "failed upstream a moment ago");
+		out->rcode = failed_rcode;
 		return VERDICT_FAILED;
 	}
 	return VERDICT_PENDING;
@@ -375,11 +378,20 @@ enum verdict forward_stage_wait(struct forward_stage *stage, struct query *query
 	return VERDICT_PENDING;
 }
 
+/* How it ended when it was no answer (RFC 9520 §2: nobody answered, or an error that says nothing
+ * about the name); 0: it was one. */
+static uint16_t failed_rcode_of(const struct reply *reply)
+{
+	uint16_t rcode = reply ? reply->image->rcode : DNS_SERVFAIL;
+
+	return rcode == DNS_NXDOMAIN || rcode == DNS_YXDOMAIN ? 0 : rcode;
+}
+
 /* Whether a question that the old upstreams did not answer goes to those we have now. */
 static bool is_for_new_upstreams(const struct work *work, const struct reply *reply,
 				 uint64_t now_ms)
 {
-	return (!reply || reply->image->rcode == DNS_SERVFAIL) && work->era != work->stage->era &&
+	return failed_rcode_of(reply) && work->era != work->stage->era &&
 	       now_ms < work->deadline_ms && !list_is_empty(&work->waiting) &&
 	       upstream_list_cover(upstream_health_list(work->stage->era->health),
 				   &work->entry.question) == UPSTREAM_COVERED;
@@ -391,12 +403,14 @@ static void on_exchange_done(struct exchange *exchange, struct reply *reply, uin
 	struct work *work = list_entry(exchange, struct running, exchange)->work;
 	const struct forward_doors *doors = &work->stage->doors;
 	uint64_t now_ms = clock_now_ms();
+	uint16_t failed_rcode;
 	struct list *node;
 
 	work->begins_again = is_for_new_upstreams(work, reply, now_ms);
 	if (work->begins_again) {
 		if (reply)
 			free(reply->image);
+		exchange_abort(exchange); /* of a probe nobody waits for the answer */
 		return;
 	}
 	/* Whoever asks the same from within the callbacks begins anew. */
@@ -406,7 +420,7 @@ static void on_exchange_done(struct exchange *exchange, struct reply *reply, uin
 	if (reply)
 		work->stage->last_reply_ms = now_ms;
 	/* Our own refusal, by way of the upstream that led back to us. */
-	if ((!reply || reply->image->rcode == DNS_SERVFAIL) && work->era == work->stage->era &&
+	if (failed_rcode_of(reply) && work->era == work->stage->era &&
 	    leads_only_back(work->stage, &work->entry.question, now_ms)) {
 		if (reply)
 			free(reply->image);
@@ -414,13 +428,14 @@ static void on_exchange_done(struct exchange *exchange, struct reply *reply, uin
 		ede = DNS_EDE_OTHER;
 		ede_text = work->stage->loop_text;
 	}
-	if (!reply || reply->image->rcode == DNS_SERVFAIL)
+	failed_rcode = failed_rcode_of(reply);
+	if (failed_rcode) {
 		era_suspect_loop(work->era, now_ms);
-	if (!reply || reply->image->rcode == DNS_SERVFAIL)
-		failures_note(&work->stage->failures, work->entry.hash,
+		failures_note(&work->stage->failures, work->entry.hash, failed_rcode,
 			      work->stage->last_reply_ms >= work->began_ms, now_ms);
-	else
+	} else {
 		failures_forget(&work->stage->failures, work->entry.hash);
+	}
 	if (reply && work->is_outdated)
 		reply->is_outdated = true;
 	doors->on_reply(doors->arg, &work->entry.question, reply);

@@ -18,6 +18,7 @@
 #define IN_CLEAR_RANK 1000     /* beyond all other ranks */
 #define SLOW_MS 150	       /* behind twice the fastest */
 #define FOLDING_KEPT_MS 600000 /* then it is asked in mixed case again */
+#define NO_EDNS_KEPT_MS 600000
 #define OUTLIER_FLOOR_MS 100
 
 struct seen {
@@ -27,6 +28,7 @@ struct seen {
 	unsigned refusals;	       /* in a row */
 	uint64_t probe_due_ms;
 	uint64_t folds_case_until_ms;
+	uint64_t refuses_edns_until_ms;
 };
 
 struct upstream_health {
@@ -237,4 +239,14 @@ bool upstream_folds_case(const struct upstream_health *health, int upstream, uin
 void upstream_has_folded(struct upstream_health *health, int upstream, uint64_t now_ms)
 {
 	health->seen[upstream].folds_case_until_ms = now_ms + FOLDING_KEPT_MS;
+}
+
+bool upstream_refuses_edns(const struct upstream_health *health, int upstream, uint64_t now_ms)
+{
+	return now_ms < health->seen[upstream].refuses_edns_until_ms;
+}
+
+void upstream_has_refused_edns(struct upstream_health *health, int upstream, uint64_t now_ms)
+{
+	health->seen[upstream].refuses_edns_until_ms = now_ms + NO_EDNS_KEPT_MS;
 }

@@ -58,3 +58,7 @@ void upstream_failed(struct upstream_health *health, int upstream);
  * lower case); remembered for 10 minutes. */
 bool upstream_folds_case(const struct upstream_health *health, int upstream, uint64_t now_ms);
 void upstream_has_folded(struct upstream_health *health, int upstream, uint64_t now_ms);
+
+/* Whether it is known to answer only questions without EDNS; remembered for 10 minutes. */
+bool upstream_refuses_edns(const struct upstream_health *health, int upstream, uint64_t now_ms);
+void upstream_has_refused_edns(struct upstream_health *health, int upstream, uint64_t now_ms);

@@ -389,7 +389,7 @@ def assert_address(client, name):
 
 
 @pytest.mark.parametrize("mode", ["timeout", "servfail", "refused", "notimp", "formerr", "garbage", "wrong-id", "tc-tcp-hang",
-                                  "badvers"])
+                                  "badvers", "notauth", "referral"])
 def test_the_other_upstream_is_asked(start, nomad, mode):
     with FakeUpstream(mode=mode) as bad, FakeUpstream() as good:
         client = Client(start(nomad=nomad.address, forward=[bad.address, good.address]))

@@ -89,6 +89,12 @@ def is_failure(probe, reply):
     want(rcode(reply) not in ("NOERROR", "NXDOMAIN"), f"a failure became {rcode(reply)}")
 
 
+def is_servfail(probe, reply):
+    """What the upstream said is about itself: as our own word it would be untrue."""
+    want(not reply.answer and not reply.authority, "records where there is no answer")
+    want(rcode(reply) == "SERVFAIL", f"a failure between us and the upstream became {rcode(reply)}")
+
+
 def is_right_or_failure(probe, reply):
     if rcode(reply) == "NOERROR":
         is_right(probe, reply)
@@ -219,7 +225,8 @@ def is_any(probe, reply):
 
 
 REPLIES = {
-    "right": is_right, "single": is_single, "failure": is_failure, "right-or-failure": is_right_or_failure,
+    "right": is_right, "single": is_single, "failure": is_failure, "servfail": is_servfail,
+    "right-or-failure": is_right_or_failure,
     "nxdomain": is_negative("NXDOMAIN"), "nodata": is_negative("NOERROR"), "aliased": is_aliased, "opaque": is_opaque,
     "no-options": has_no_options, "one-ttl": has_one_ttl, "with-more": is_with_more, "many": is_many,
     "no-lie": has_no_lie, "clean": is_clean, "clean-negative": is_clean_negative,

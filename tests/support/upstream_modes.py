@@ -599,6 +599,13 @@ def flag_mode(flag):
     return mode
 
 
+def mode_referral(asked):
+    reply = reply_to(asked)
+    reply.flags &= ~dns.flags.RA
+    add(reply.authority, asked.name.parent(), 300, "NS", "ns.example.net.")
+    return [Send(reply)]
+
+
 def mode_no_ra(asked):
     reply = fill(reply_to(asked), asked)
     reply.flags &= ~dns.flags.RA
@@ -648,14 +655,16 @@ MODES = {
     # failures, said
     "servfail": Mode(rcode_mode(dns.rcode.SERVFAIL), "SERVFAIL", "failure", True, 3, 3),
     "servfail-first": Mode(mode_servfail_first, "SERVFAIL, then the answer", "right-or-failure", None, 3, 1),
-    "refused": Mode(rcode_mode(dns.rcode.REFUSED), "REFUSED", "failure", None, 3, 3),
-    "notimp": Mode(rcode_mode(dns.rcode.NOTIMP), "NOTIMP", "failure", None, 3, 3),
-    "formerr": Mode(rcode_mode(dns.rcode.FORMERR), "FORMERR", "failure", None, 3, 3),
+    "refused": Mode(rcode_mode(dns.rcode.REFUSED), "REFUSED", "failure", True, 3, 3),
+    "notimp": Mode(rcode_mode(dns.rcode.NOTIMP), "NOTIMP", "failure", True, 3, 3),
+    "formerr": Mode(rcode_mode(dns.rcode.FORMERR), "FORMERR", "failure", True, 3, 3),
+    "notauth": Mode(rcode_mode(dns.rcode.NOTAUTH), "NOTAUTH", "failure", True, 3, 3),
+    "referral": Mode(mode_referral, "no recursion, and who may know", "servfail", True, 3, 3),
     # EDNS
     "formerr-on-edns": Mode(without_edns_right(1), "a bare FORMERR while there is an OPT", udp=3, tcp=1),
     "notimp-on-edns": Mode(without_edns_right(4), "a bare NOTIMP while there is an OPT", udp=3, tcp=1),
     "badvers-on-edns": Mode(mode_badvers_on_edns, "BADVERS while there is an OPT", "right-or-failure", None, 3, 3),
-    "badvers": Mode(mode_badvers, "BADVERS", "failure", None, 3, 3),
+    "badvers": Mode(mode_badvers, "BADVERS", "servfail", True, 3, 3),
     "no-edns": Mode(mode_no_edns, "answers, leaves the OPT out", udp=1),
     "edns-silent": Mode(mode_edns_silent, "silent while there is an OPT", "right-or-failure", None, 3, 3),
     "edns-size": Mode(mode_edns_size, "an OPT that takes as many bytes as told (0)", udp=1),

@@ -21,11 +21,11 @@ static int set_up(void **state)
 static void failure_is_kept_for_a_second(void **state)
 {
 	(void)state;
-	assert_false(failures_has(&failures, 7, NOW_MS));
-	failures_note(&failures, 7, true, NOW_MS);
-	assert_true(failures_has(&failures, 7, NOW_MS + 999));
-	assert_false(failures_has(&failures, 7, NOW_MS + 1000));
-	assert_false(failures_has(&failures, 7 + FAILURES, NOW_MS));
+	assert_int_equal(failures_find(&failures, 7, NOW_MS), 0);
+	failures_note(&failures, 7, 5, true, NOW_MS);
+	assert_int_equal(failures_find(&failures, 7, NOW_MS + 999), 5);
+	assert_int_equal(failures_find(&failures, 7, NOW_MS + 1000), 0);
+	assert_int_equal(failures_find(&failures, 7 + FAILURES, NOW_MS), 0);
 }
 
 static void each_failure_is_kept_twice_as_long_up_to_half_a_minute(void **state)
@@ -34,39 +34,39 @@ static void each_failure_is_kept_twice_as_long_up_to_half_a_minute(void **state)
 
 	(void)state;
 	for (uint64_t kept_ms = 1000; kept_ms < 30000; kept_ms *= 2) {
-		failures_note(&failures, 7, true, now_ms);
-		assert_true(failures_has(&failures, 7, now_ms + kept_ms - 1));
+		failures_note(&failures, 7, 5, true, now_ms);
+		assert_int_equal(failures_find(&failures, 7, now_ms + kept_ms - 1), 5);
 		now_ms += kept_ms;
-		assert_false(failures_has(&failures, 7, now_ms));
+		assert_int_equal(failures_find(&failures, 7, now_ms), 0);
 	}
-	failures_note(&failures, 7, true, now_ms);
-	assert_false(failures_has(&failures, 7, now_ms + 30000));
+	failures_note(&failures, 7, 5, true, now_ms);
+	assert_int_equal(failures_find(&failures, 7, now_ms + 30000), 0);
 }
 
 static void while_nothing_is_answered_it_stays_a_second(void **state)
 {
 	(void)state;
-	failures_note(&failures, 7, false, NOW_MS);
-	failures_note(&failures, 7, false, NOW_MS + 1000);
-	assert_false(failures_has(&failures, 7, NOW_MS + 2000));
+	failures_note(&failures, 7, 5, false, NOW_MS);
+	failures_note(&failures, 7, 5, false, NOW_MS + 1000);
+	assert_int_equal(failures_find(&failures, 7, NOW_MS + 2000), 0);
 }
 
 static void after_a_minute_it_is_the_first_again(void **state)
 {
 	(void)state;
-	failures_note(&failures, 7, true, NOW_MS);
-	failures_note(&failures, 7, true, NOW_MS + 61000);
-	assert_false(failures_has(&failures, 7, NOW_MS + 62000));
+	failures_note(&failures, 7, 5, true, NOW_MS);
+	failures_note(&failures, 7, 5, true, NOW_MS + 61000);
+	assert_int_equal(failures_find(&failures, 7, NOW_MS + 62000), 0);
 }
 
 static void an_answer_ends_it(void **state)
 {
 	(void)state;
-	failures_note(&failures, 7, true, NOW_MS);
+	failures_note(&failures, 7, 5, true, NOW_MS);
 	failures_forget(&failures, 7 + FAILURES); /* the same place, another question */
-	assert_true(failures_has(&failures, 7, NOW_MS));
+	assert_int_equal(failures_find(&failures, 7, NOW_MS), 5);
 	failures_forget(&failures, 7);
-	assert_false(failures_has(&failures, 7, NOW_MS));
+	assert_int_equal(failures_find(&failures, 7, NOW_MS), 0);
 }
 
 int main(void)

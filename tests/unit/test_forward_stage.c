@@ -123,6 +123,33 @@ static void answer_in_lower_case(const struct fake *fake, const struct seen *see
 	send_to(fake, seen, out, length);
 }
 
+/* No recursion, no answer, and a server of a zone above. */
+static void refer(const struct fake *fake, const struct seen *seen)
+{
+	static const uint8_t server[] = {
+		0, 0, DNS_TYPE_NS, 0, 1, 0, 0, 1, 0, 0, 4, 2, 'n', 's', 0
+	};
+	uint8_t out[PACKET_MAX];
+	size_t length = write_reply(seen->packet, seen->length, 0, false, out);
+
+	out[3] &= 0x7f;
+	store_be16(out + 8, 1);
+	memcpy(out + length, server, sizeof(server));
+	send_to(fake, seen, out, length + sizeof(server));
+}
+
+/* BADVERS: its upper bits stand in the OPT. */
+static void say_badvers(const struct fake *fake, const struct seen *seen)
+{
+	static const uint8_t opt[] = { 0, 0, DNS_TYPE_OPT, 4, 208, 1, 0, 0, 0, 0, 0 };
+	uint8_t out[PACKET_MAX];
+	size_t length = write_reply(seen->packet, seen->length, 0, false, out);
+
+	store_be16(out + 10, 1);
+	memcpy(out + length, opt, sizeof(opt));
+	send_to(fake, seen, out, length + sizeof(opt));
+}
+
 static void follow_udp_script(struct fake *fake, const struct seen *seen)
 {
 	switch (step_of(fake->udp_script, fake->udp_count++)) {
@@ -137,6 +164,18 @@ static void follow_udp_script(struct fake *fake, const struct seen *seen)
 		break;
 	case 'r':
 		answer_udp(fake, seen, DNS_REFUSED, false);
+		break;
+	case 'N': /* NOTAUTH */
+		answer_udp(fake, seen, 9, false);
+		break;
+	case 'i':
+		answer_udp(fake, seen, DNS_NOTIMP, false);
+		break;
+	case 'R':
+		refer(fake, seen);
+		break;
+	case 'B':
+		say_badvers(fake, seen);
 		break;
 	case 't':
 		answer_udp(fake, seen, DNS_FLAG_TC, false);
@@ -336,7 +375,7 @@ static struct addr dead_address(void)
 static struct metrics metrics;
 static struct forward_stage *stage;
 static struct query queries[QUERIES_MAX];
-static struct fake first, second;
+static struct fake first, second, third;
 
 static struct {
 	unsigned replies, waiters, failures, ends, closed;
@@ -1213,6 +1252,121 @@ static void upstreams_swapped_under_way_lose_nobody(void **state)
 	close_two();
 }
 
+static void a_probe_under_way_keeps_no_question_from_new_upstreams(void **state)
+{
+	(void)state;
+	open_two("-", NULL, "as", NULL);
+	fake_open(&third, "a", NULL);
+	ask(0, "www.example", 2000);
+	run_until_ends(1);
+	ask(1, "other.example",
+	    4000); /* to the second, and to the first to see whether it is back */
+	set_upstreams(&third.addr, 1);
+	run_until_ends(2);
+	assert_int_equal(got.waiters, 2);
+	assert_int_equal(got.failures, 0);
+	assert_int_equal(got.image->rcode, DNS_NOERROR);
+	close_two();
+	fake_close(&third);
+}
+
+/* A bare reply of a rcode is remembered like silence (RFC 9520 §2), and is what is said again. */
+static void any_failure_is_remembered(void **state)
+{
+	static const struct {
+		const char *script;
+		uint16_t rcode;
+	} rows[] = { { "s", DNS_SERVFAIL }, { "r", DNS_REFUSED }, { "N", 9 }, { "i", DNS_NOTIMP } };
+	struct answer answer;
+
+	(void)state;
+	fake_open(&first, "s", NULL);
+	set_upstreams(&first.addr, 1);
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct query *again;
+
+		first.udp_script = rows[i].script;
+		forward_stage_flush(stage, (const uint8_t *)"", 1);
+		ask(i, "www.example", PLENTY_MS);
+		run_until_ends(i + 1);
+		assert_int_equal(got.image->rcode, rows[i].rcode);
+		again = prepare(10, "www.example", PLENTY_MS);
+		assert_int_equal(forward_stage_ask(stage, again, clock_now_ms(), &answer),
+				 VERDICT_FAILED);
+		assert_int_equal(answer.rcode, rows[i].rcode);
+		assert_int_equal(answer.ede, DNS_EDE_CACHED_ERROR);
+	}
+	fake_close(&first);
+}
+
+static void a_referral_is_no_answer(void **state)
+{
+	(void)state;
+	open_two("R", NULL, "a", NULL);
+	ask(0, "www.example", PLENTY_MS);
+	run_until_ends(1);
+	assert_int_equal(got.waiters, 1);
+	assert_int_equal(got.image->rcode, DNS_NOERROR);
+	assert_int_equal(second.udp_count, 1);
+	close_two();
+	fake_open(&third, "R", NULL);
+	set_upstreams(&third.addr, 1);
+	ask(1, "other.example", PLENTY_MS);
+	run_until_ends(2);
+	assert_int_equal(got.failures, 1);
+	fake_close(&third);
+}
+
+static void an_extended_error_of_an_upstream_is_not_passed_on(void **state)
+{
+	(void)state;
+	fake_open(&first, "B", NULL);
+	set_upstreams(&first.addr, 1);
+	ask(0, "www.example", PLENTY_MS);
+	run_until_ends(1);
+	assert_int_equal(got.failures, 1);
+	fake_close(&first);
+}
+
+static void who_wants_proofs_gets_them_from_the_upstream_that_takes_edns(void **state)
+{
+	(void)state;
+	open_two("f", NULL, "a", NULL);
+	prepare(0, "www.example", PLENTY_MS)->question.has_do = true;
+	wait_for(&queries[0]);
+	run_until_ends(1);
+	assert_int_equal(got.waiters, 1);
+	assert_int_equal(first.udp_count, 1);
+	assert_int_equal(second.udp_count, 1);
+	close_two();
+}
+
+static void who_wants_proofs_gets_an_answer_without_them_when_nobody_has_them(void **state)
+{
+	(void)state;
+	open_two("f", NULL, "s", NULL);
+	prepare(0, "www.example", PLENTY_MS)->question.has_do = true;
+	wait_for(&queries[0]);
+	run_until_ends(1);
+	assert_int_equal(got.image->rcode, DNS_NOERROR);
+	assert_true(got.is_outdated[0]); /* perhaps the other has them next time */
+	close_two();
+}
+
+static void an_upstream_that_refuses_edns_is_asked_without_from_then_on(void **state)
+{
+	(void)state;
+	fake_open(&first, "f", NULL);
+	set_upstreams(&first.addr, 1);
+	for (unsigned i = 0; i < 5; i++) {
+		ask_many(i, i + 1, 1);
+		run_until_ends(i + 1);
+	}
+	assert_int_equal(got.waiters, 5);
+	assert_int_equal(first.udp_count, 6);
+	fake_close(&first);
+}
+
 static void two_hundred_questions_leave_from_as_many_ports(void **state)
 {
 	static bool port_seen[65536], id_seen[65536];
@@ -1402,6 +1556,13 @@ int main(void)
 		loop_test(flush_forgets_failures),
 		loop_test(what_the_old_upstreams_fail_goes_to_the_new_ones),
 		loop_test(upstreams_swapped_under_way_lose_nobody),
+		loop_test(a_probe_under_way_keeps_no_question_from_new_upstreams),
+		loop_test(any_failure_is_remembered),
+		loop_test(a_referral_is_no_answer),
+		loop_test(an_extended_error_of_an_upstream_is_not_passed_on),
+		loop_test(who_wants_proofs_gets_them_from_the_upstream_that_takes_edns),
+		loop_test(who_wants_proofs_gets_an_answer_without_them_when_nobody_has_them),
+		loop_test(an_upstream_that_refuses_edns_is_asked_without_from_then_on),
 		loop_test(two_hundred_questions_leave_from_as_many_ports),
 		loop_test(upstream_that_leads_back_is_named_and_set_aside),
 		loop_test(without_upstreams_a_question_fails),
