@@ -151,6 +151,11 @@ flood: ## a million random names, and the hit rate of the names that are asked f
 	@$(MAKE) --no-print-directory all
 	@$(PYTHON) tests/bench/flood.py --binary $(BUILD)/nomad-dns
 
+faults: ## the fault table: what is lost, and how soon all is right again, with 1,000 questions a second beside each
+	@sh tests/support/deps.sh build test
+	@$(MAKE) --no-print-directory all
+	@PYTHON=$(PYTHON) sh tests/bench/faults.sh $(BUILD)/nomad-dns
+
 compare-forwarders: ## every way an upstream can answer, beside Debian's forwarders; COMPARE="--server unbound -v"
 	@sh tests/support/deps.sh build bench forwarders
 	@$(MAKE) --no-print-directory all
@@ -207,5 +212,5 @@ clean: ## remove build/
 
 FORCE:
 .PHONY: all help debug run demo deps test unit integration asan fuzz bench flood lint format coverage \
-	freshness compare-forwarders install uninstall dist clean FORCE
+	freshness faults compare-forwarders install uninstall dist clean FORCE
 .DELETE_ON_ERROR:
