@@ -291,9 +291,30 @@ static void renew_upstreams(struct daemon *d)
 }
 
 /* Whether it is in effect now. Takes `next` over. */
+/* Where, as whom and how Nomad is followed. */
+static const char *const nomad_options[] = {
+	"nomad-address",
+	"nomad-token-file",
+	"nomad-http-auth-file",
+	"nomad-region",
+	"nomad-ca-cert",
+	"nomad-ca-path",
+	"nomad-client-cert",
+	"nomad-client-key",
+	"nomad-tls-server-name",
+	"nomad-tls-skip-verify",
+	"namespace",
+	"filter",
+	"mirror",
+	"preload",
+	"settle",
+	NULL,
+};
+
 static bool apply_config(struct daemon *d, struct config *next)
 {
 	char why[512], differences[256];
+	bool is_same = config_same_options(d->config, next, nomad_options);
 
 	config_restart_differences(d->config, next, differences, sizeof(differences));
 	if (differences[0])
@@ -308,7 +329,7 @@ static bool apply_config(struct daemon *d, struct config *next)
 	if (zone_configure(d->zone, next) < 0)
 		log_error("config", "out of memory: TTLs stay as they were");
 	catalogue_configure(d->catalogue, next);
-	mirror_configure(d->mirror, next);
+	mirror_configure(d->mirror, next, is_same);
 	log_setup(next->log_level, next->log_format);
 	config_drop(d->config);
 	d->config = next;

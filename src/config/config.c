@@ -67,6 +67,19 @@ static bool is_same_text(const char *a, const char *b)
 	return strcmp(a, b) == 0;
 }
 
+bool config_same_options(const struct config *now, const struct config *next,
+			 const char *const *names)
+{
+	for (; *names; names++) {
+		for (size_t i = 0; i < now->option_count && i < next->option_count; i++) {
+			if (strcmp(option_rows[i].name, *names) == 0 &&
+			    !is_same_text(now->option_texts[i], next->option_texts[i]))
+				return false;
+		}
+	}
+	return true;
+}
+
 void config_restart_differences(const struct config *now, const struct config *next, char *out,
 				size_t capacity)
 {

@@ -139,6 +139,10 @@ void config_drop(struct config *config);
 void config_restart_differences(const struct config *now, const struct config *next, char *out,
 				size_t capacity);
 
+/* Whether all options of these names (NULL ends them) say the same in both. */
+bool config_same_options(const struct config *now, const struct config *next,
+			 const char *const *names);
+
 /*
  * Options that only take effect at a restart get in `next` the values they have in `now`, so that a
  * reload leaves every room with the same ones. Checklist: a row with `needs_restart` has its field

@@ -66,6 +66,20 @@ static enum http_failure judge(const struct http_request *request, CURLcode code
 	}
 }
 
+/* Of a unix socket curl says that it could not connect to 127.0.0.1, which nobody asked it to. */
+static void say_error(const struct http_request *request, CURLcode code, char *out, size_t capacity)
+{
+	long error = 0;
+
+	if (code == CURLE_COULDNT_CONNECT && request->is_unix)
+		curl_easy_getinfo(request->easy, CURLINFO_OS_ERRNO, &error);
+	if (error)
+		snprintf(out, capacity, "cannot connect to the socket: %s", strerror((int)error));
+	else
+		snprintf(out, capacity, "%s",
+			 request->error[0] ? request->error : curl_easy_strerror(code));
+}
+
 static void finish(struct http_request *request, CURLcode code)
 {
 	struct http_reply reply = { .failure = judge(request, code) };
@@ -75,8 +89,7 @@ static void finish(struct http_request *request, CURLcode code)
 		snprintf(reply.error, sizeof(reply.error),
 			 "the reply is over the ceiling of %u MiB", HTTP_BODY_MAX_BYTES >> 20);
 	else if (reply.failure != HTTP_OK)
-		snprintf(reply.error, sizeof(reply.error), "%s",
-			 request->error[0] ? request->error : curl_easy_strerror(code));
+		say_error(request, code, reply.error, sizeof(reply.error));
 	curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &reply.status);
 	curl_easy_getinfo(request->easy, CURLINFO_TOTAL_TIME_T, &took_us);
 	reply.took_us = (uint64_t)took_us;
@@ -318,6 +331,7 @@ static bool set_target(struct http_request *request, const struct http_address *
 		return false;
 	code = curl_easy_setopt(request->easy, CURLOPT_URL, url);
 	free(url);
+	request->is_unix = address->unix_path != NULL;
 	if (address->unix_path)
 		curl_easy_setopt(request->easy, CURLOPT_UNIX_SOCKET_PATH, address->unix_path);
 	if (!address->connect_to)

@@ -56,7 +56,7 @@ struct http_request {
 	char error[HTTP_ERROR_CAPACITY];
 	http_done *done;
 	http_line *on_line; /* NULL: no stream */
-	bool is_handing_out, is_cancelled;
+	bool is_handing_out, is_cancelled, is_unix;
 	void *arg;
 };
 

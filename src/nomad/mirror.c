@@ -89,6 +89,13 @@ static const char *first_home(const struct config *config)
 	return "default";
 }
 
+static void take_times(struct mirror *mirror, const struct config *config)
+{
+	mirror->ttl_ms = (uint64_t)config->ttl_s * 1000;
+	mirror->negative_ttl_ms = (uint64_t)config->negative_ttl_s * 1000;
+	mirror->max_stale_ms = config->max_stale_ms;
+}
+
 /* false: out of memory, and nothing has changed. */
 static bool take_config(struct mirror *mirror, const struct config *config)
 {
@@ -98,9 +105,7 @@ static bool take_config(struct mirror *mirror, const struct config *config)
 		return false;
 	free(mirror->filter);
 	mirror->filter = filter;
-	mirror->ttl_ms = (uint64_t)config->ttl_s * 1000;
-	mirror->negative_ttl_ms = (uint64_t)config->negative_ttl_s * 1000;
-	mirror->max_stale_ms = config->max_stale_ms;
+	take_times(mirror, config);
 	snprintf(mirror->home, sizeof(mirror->home), "%s", first_home(config));
 	mirror->address = 0;
 	return true;
@@ -191,12 +196,29 @@ void mirror_close(struct mirror *mirror, void (*closed)(void *), void *arg)
 	uv_close((uv_handle_t *)&mirror->timer, on_timer_closed);
 }
 
-void mirror_configure(struct mirror *mirror, const struct config *config)
+/* Whoever reloads wants what has failed to be tried again, and nothing else disturbed. */
+static void go_on(struct mirror *mirror, const struct config *config, uint64_t old_ttl_ms)
+{
+	take_times(mirror, config);
+	mirror_pause_forget(mirror);
+	if (mirror->ttl_ms < old_ttl_ms) /* what was promised for longer is fetched again */
+		catalogue_expire(mirror->doors.catalogue);
+	if (!mirror_live_is_best(mirror)) {
+		mirror_space_renew(mirror);
+		mirror_live_renew(mirror);
+	}
+	if (mirror->health.state != ZONE_NOMAD_OK || mirror->health.is_holding)
+		mirror_health_probe_now(mirror);
+}
+
+void mirror_configure(struct mirror *mirror, const struct config *config, bool is_same)
 {
 	char *old_filter = strdup(mirror->filter);
 	uint64_t old_ttl_ms = mirror->ttl_ms;
 
-	if (take_config(mirror, config)) {
+	if (is_same) {
+		go_on(mirror, config, old_ttl_ms);
+	} else if (take_config(mirror, config)) {
 		mirror_space_renew(mirror);
 		mirror_pause_forget(mirror); /* another filter may be a good one */
 		mirror_live_configure(mirror, config);

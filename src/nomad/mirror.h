@@ -40,7 +40,9 @@ struct mirror_doors { /* how it speaks to the rest; all outlive the mirror */
 
 struct mirror *mirror_open(const struct mirror_doors *doors, const struct config *config);
 void mirror_close(struct mirror *mirror, void (*closed)(void *), void *arg);
-void mirror_configure(struct mirror *mirror, const struct config *config);
+
+/* `is_same`: Nomad is to be followed as before, so what is held and under way stays. */
+void mirror_configure(struct mirror *mirror, const struct config *config, bool is_same);
 
 /* A worker needs a name. Ends in one word for each NEED_NAMESPACE and NEED_SERVICE; NEED_REFRESH
  * gets none. */

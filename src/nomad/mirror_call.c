@@ -318,8 +318,7 @@ static void note_error(struct call *call, const char *format, ...)
 	va_end(args);
 }
 
-/* The beginning of an error's text, fit for a log line. */
-static const char *first_words(const struct http_reply *reply, char out[120])
+const char *mirror_first_words(const struct http_reply *reply, char out[120])
 {
 	size_t at = 0;
 
@@ -393,7 +392,7 @@ static void on_denied(struct call *call, const struct http_reply *reply)
 	if (reply->status == 200)
 		note_error(call, "an empty list with index 0, which means no access");
 	else
-		note_error(call, "%ld %s", reply->status, first_words(reply, words));
+		note_error(call, "%ld %s", reply->status, mirror_first_words(reply, words));
 	if (!call->has_retried_token && http_refresh_token(mirror->doors.http)) {
 		call->has_retried_token = true;
 		mirror_space_renew(mirror);
@@ -459,7 +458,7 @@ static void on_bad_status(struct call *call, struct leg *leg, const struct http_
 			  reply->status == 501;
 	char words[120];
 
-	note_error(call, "%ld %s", reply->status, first_words(reply, words));
+	note_error(call, "%ld %s", reply->status, mirror_first_words(reply, words));
 	call->was_all_refused = false;
 	if (reply->retry_after_s > call->retry_after_s)
 		call->retry_after_s = reply->retry_after_s;

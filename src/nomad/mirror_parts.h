@@ -191,6 +191,9 @@ void mirror_call_drop(struct call *call); /* without a word */
 void mirror_call_tick(struct call *call, uint64_t now_ms);
 void mirror_pump(struct mirror *mirror); /* starts what is queued */
 
+/* The beginning of an error's text, fit for a log line. Returns `out`. */
+const char *mirror_first_words(const struct http_reply *reply, char out[120]);
+
 /* mirror_space.c */
 bool mirror_space_is_listed(const struct mirror *mirror, const char *label, uint64_t now_ms,
 			    uint64_t *out_index);

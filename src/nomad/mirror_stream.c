@@ -16,6 +16,10 @@
 #define SILENT_MS 45000	 /* a heartbeat and a half */
 #define ESCAPED_MAX (3 * SCOPE_NAME_MAX)
 
+/* So Nomad refuses from 1.11.3 on: with the head of a good answer, and no word behind it. */
+#define NO_LINE                                                                                    \
+	"refused without a word: the token lacks read-job in some namespace, or the broker is off"
+
 void mirror_stream_close(struct mirror *mirror)
 {
 	struct sync *sync = &mirror->sync;
@@ -71,14 +75,14 @@ static void on_end(void *arg, const struct http_reply *reply)
 	struct stream_leg *leg = arg;
 	struct mirror *mirror = leg->mirror;
 	bool was_open = leg->is_open;
-	char why[160];
+	char why[160], words[120];
 
 	leg->id = 0;
 	if (reply->failure != HTTP_OK)
 		snprintf(why, sizeof(why), "%.150s", reply->error);
 	else if (reply->status != 200)
-		snprintf(why, sizeof(why), "%ld %.*s", reply->status,
-			 (int)(reply->body_length < 120 ? reply->body_length : 120), reply->body);
+		snprintf(why, sizeof(why), "%ld %s", reply->status,
+			 mirror_first_words(reply, words));
 	else
 		snprintf(why, sizeof(why), "the server ended it");
 	mirror_sync_on_end(mirror, was_open ? STREAM_BROKE : judge_end(reply), why);
@@ -150,8 +154,7 @@ uint64_t mirror_stream_tick(struct mirror *mirror, uint64_t now_ms)
 
 		if (now_ms >= until_ms) {
 			mirror_sync_on_end(mirror, leg->is_open ? STREAM_BROKE : STREAM_DENIED,
-					   leg->is_open ? "it was silent for 45 s"
-							: "no first line within 5 s");
+					   leg->is_open ? "it was silent for 45 s" : NO_LINE);
 			return now_ms;
 		}
 		if (until_ms < next_ms)

@@ -117,6 +117,7 @@ void mirror_sync_start(struct mirror *mirror)
 	struct sync *sync = &mirror->sync;
 
 	drop_work(mirror);
+	sync->why[0] = '\0';
 	sync->must_list = true;
 	sync->step = sync->refusals = 0;
 	sync->retry_at_ms = clock_now_ms();

@@ -378,6 +378,20 @@ void mirror_live_free(struct mirror *mirror)
 	mirror_preload_forget(mirror);
 }
 
+bool mirror_live_is_best(const struct mirror *mirror)
+{
+	switch (mirror->ceiling) {
+	case CONFIG_MIRROR_LOOKUP:
+		return true;
+	case CONFIG_MIRROR_WATCH:
+		return mirror_tier(mirror) == TIER_WATCH;
+	case CONFIG_MIRROR_AUTO:
+	case CONFIG_MIRROR_STREAM:
+		break;
+	}
+	return mirror_tier(mirror) == TIER_STREAM || mirror->is_large;
+}
+
 void mirror_live_renew(struct mirror *mirror)
 {
 	if (mirror->ceiling == CONFIG_MIRROR_LOOKUP || mirror->is_closing)

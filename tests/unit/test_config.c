@@ -27,6 +27,21 @@ static void differences_that_need_a_restart_are_named(void **state)
 	config_drop(next);
 }
 
+static void only_the_named_options_are_compared(void **state)
+{
+	static const char *const names[] = { "namespace", "filter", NULL };
+	struct config *now = load_well("--ttl=1s --namespace=a", "", NULL);
+	struct config *next = load_well("--ttl=2s --namespace=a", "", NULL);
+	struct config *other = load_well("--ttl=1s --namespace=a --namespace=b", "", NULL);
+
+	(void)state;
+	assert_true(config_same_options(now, next, names));
+	assert_false(config_same_options(now, other, names));
+	config_drop(now);
+	config_drop(next);
+	config_drop(other);
+}
+
 /* A row that asks for a restart and is forgotten in config_keep_restart shows here. */
 static void what_needs_a_restart_stays_as_it_was(void **state)
 {
@@ -78,6 +93,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(differences_that_need_a_restart_are_named,
 						make_directory, remove_directory),
+		cmocka_unit_test_setup_teardown(only_the_named_options_are_compared, make_directory,
+						remove_directory),
 		cmocka_unit_test_setup_teardown(what_needs_a_restart_stays_as_it_was,
 						make_directory, remove_directory),
 		cmocka_unit_test_setup_teardown(last_holder_frees, make_directory,

@@ -641,7 +641,7 @@ static void another_filter_is_tried_at_once(void **state)
 	need(NEED_SERVICE, "default", "web");
 	assert_null(find_request(WEB "&filter=x"));
 	config.filter = good_one;
-	mirror_configure(mirror, &config);
+	mirror_configure(mirror, &config, false);
 	need(NEED_SERVICE, "default", "web");
 	answer(LIST, LIST_WEB, 10);
 	assert_non_null(find_request(WEB "&filter=y"));
@@ -877,7 +877,7 @@ static void new_filter_makes_what_is_held_old(void **state)
 	(void)state;
 	open_loaded();
 	config.filter = filter;
-	mirror_configure(mirror, &config);
+	mirror_configure(mirror, &config, false);
 	assert_int_equal(fake_find("web.default")->times.fresh_until_ms, 0);
 }
 
@@ -885,7 +885,7 @@ static void same_configuration_leaves_what_is_held(void **state)
 {
 	(void)state;
 	open_loaded();
-	mirror_configure(mirror, &config);
+	mirror_configure(mirror, &config, false);
 	assert_int_equal(fake_find("web.default")->times.fresh_until_ms, now_ms + 10000);
 }
 
@@ -893,7 +893,7 @@ static void new_configuration_while_lost_is_tried_at_once(void **state)
 {
 	(void)state;
 	open_lost();
-	mirror_configure(mirror, &config);
+	mirror_configure(mirror, &config, false);
 	answer(PROBE, "[]", 11);
 	assert_int_equal(fake_zone.nomad, ZONE_NOMAD_OK);
 }

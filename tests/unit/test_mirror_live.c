@@ -1260,6 +1260,34 @@ static void election_that_nobody_asks_about_is_seen_to_end(void **state)
 	assert_null(strstr(text, "knows no leader"));
 }
 
+/* ---- another configuration ---- */
+
+static void reload_that_changes_nothing_asks_for_nothing(void **state)
+{
+	size_t before;
+
+	(void)state;
+	open_live();
+	before = fake_http.count;
+	mirror_configure(mirror, &config, true);
+	advance(0);
+	assert_int_equal(fake_http.count, before);
+	assert_true(is_live("web.default"));
+	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+}
+
+static void reload_tries_again_for_what_was_refused(void **state)
+{
+	(void)state;
+	open_tier(CONFIG_MIRROR_AUTO);
+	answer(ALARM, "[]", 10);
+	answer_status(STREAM, 403, 0);
+	assert_int_equal(mirror_tier(mirror), TIER_WATCH);
+	mirror_configure(mirror, &config, true);
+	advance(0);
+	assert_int_equal(asked(STREAM), 2);
+}
+
 /* ---- preloading ---- */
 
 static void small_catalogue_is_loaded_ahead(void **state)
@@ -1432,6 +1460,8 @@ int main(void)
 		TEST(first_agent_is_followed_again_when_it_is_back),
 		TEST(refused_alarm_is_tried_again),
 		TEST(election_that_nobody_asks_about_is_seen_to_end),
+		TEST(reload_that_changes_nothing_asks_for_nothing),
+		TEST(reload_tries_again_for_what_was_refused),
 		TEST(small_catalogue_is_loaded_ahead),
 		TEST(name_that_comes_to_nothing_is_loaded_ahead_once),
 		TEST(nothing_is_loaded_ahead_while_there_is_no_leader),
