@@ -35,7 +35,7 @@
 #define COST_BYTES_PER_MS 1024 /* of lists that tell of a change … */
 #define COST_MS_MAX 800	       /* … which may be told that much later */
 #define EMPTY_LIST_BYTES 2
-#define UNSURE_MS 100 /* a reply that comes sooner was not held */
+#define UNSURE_MS 100	      /* a reply that comes sooner was not held */
 #define LIST_BYTES_MAX 100000 /* some 2,500 names for each change and node: not worth it */
 #define GIVEN_UP_LOG_EVERY_MS 3600000
 

@@ -210,7 +210,7 @@ void mirror_live_close(struct mirror *mirror); /* nothing is under way any more 
 void mirror_live_free(struct mirror *mirror);
 void mirror_live_renew(struct mirror *mirror); /* a new token, agent, leader: try for the best */
 bool mirror_live_is_best(const struct mirror *mirror); /* there is no better tier to try for */
-void mirror_live_found(struct mirror *mirror); /* Nomad answers again */
+void mirror_live_found(struct mirror *mirror);	       /* Nomad answers again */
 uint64_t mirror_live_tick(struct mirror *mirror, uint64_t now_ms); /* → when to look again */
 void mirror_live_arm(struct mirror *mirror);	/* after anything that may have moved a date */
 void mirror_live_settle(struct mirror *mirror); /* after anything that may have moved the tier */
