@@ -290,10 +290,7 @@ bool catalogue_remove_now(struct catalogue *catalogue, const char *namespace, co
 	length = catalogue_key(namespace, service, key);
 	catalogue_remove_service(catalogue, gone);
 	catalogue_publish_absent(catalogue, key, length, index, times);
-	if (list_is_empty(&space->services)) {
-		catalogue_publish_space(catalogue, key, times); /* its first part is the label */
-		space->is_shown = false;
-	}
+	catalogue_leave_space(catalogue, space, key, times);
 	catalogue_count(catalogue);
 	return true;
 }

@@ -162,6 +162,9 @@ int catalogue_publish_absent(struct catalogue *catalogue, const char *key, size_
 			     uint64_t index, const struct zone_times *times);
 int catalogue_publish_space(struct catalogue *catalogue, const char *namespace_label,
 			    const struct zone_times *times);
+/* A service of `key` went: if it was the last of its namespace, that is gone too. */
+void catalogue_leave_space(struct catalogue *catalogue, struct space *space, const char *key,
+			   const struct zone_times *times);
 uint64_t catalogue_absent_index(const struct catalogue *catalogue, const char *key,
 				size_t key_length);
 bool catalogue_forget_absent(struct catalogue *catalogue, const char *key, size_t key_length);

@@ -315,6 +315,15 @@ int catalogue_publish_space(struct catalogue *catalogue, const char *namespace_l
 	return rc;
 }
 
+void catalogue_leave_space(struct catalogue *catalogue, struct space *space, const char *key,
+			   const struct zone_times *times)
+{
+	if (!list_is_empty(&space->services))
+		return;
+	catalogue_publish_space(catalogue, key, times); /* the key's first part is the label */
+	space->is_shown = false;
+}
+
 int catalogue_list_keep(struct catalogue *catalogue, const char *namespace_label,
 			const struct zone_times *times)
 {

@@ -169,6 +169,15 @@ static void complain_over_limit(const struct catalogue_update *update)
 			    "more than 10,000 instances; the rest is not served");
 }
 
+/* Whether events count: else nothing is kept true by them, and replies may come from any server. */
+static bool is_live(const struct catalogue *catalogue, const struct zone_times *times)
+{
+	const struct zone *zone = catalogue->zone;
+
+	return times->fresh_until_ms == ZONE_LIVE ||
+	       zone_live_end(zone, zone_term(zone)) == ZONE_LIVE;
+}
+
 /* Nomad says that there are none: whether the list was wrong or a filter hides them, the name is
  * absent. */
 static int commit_nothing(const struct catalogue_update *update, const struct zone_times *times)
@@ -178,8 +187,12 @@ static int commit_nothing(const struct catalogue_update *update, const struct zo
 		catalogue_find_service(catalogue, update->namespace, update->service);
 	char key[CATALOGUE_KEY_MAX];
 	size_t length = catalogue_key(update->namespace, update->service, key);
+	struct space *space = gone ? gone->space : NULL;
 	int rc = gone ? catalogue_remove_service(catalogue, gone) : 0;
 
+	/* Else there may be names that were never asked for. */
+	if (space && space->is_shown && is_live(catalogue, times))
+		catalogue_leave_space(catalogue, space, key, times);
 	catalogue_count(catalogue);
 	return rc < 0 ? rc : catalogue_publish_absent(catalogue, key, length, 0, times);
 }
@@ -226,15 +239,6 @@ static int commit_instances(struct catalogue_update *update, uint64_t index,
 	service->term = zone_term(catalogue->zone);
 	catalogue_count(catalogue);
 	return catalogue_publish_name(catalogue, service->name, !is_same);
-}
-
-/* Whether events count: else nothing is kept true by them, and replies may come from any server. */
-static bool is_live(const struct catalogue *catalogue, const struct zone_times *times)
-{
-	const struct zone *zone = catalogue->zone;
-
-	return times->fresh_until_ms == ZONE_LIVE ||
-	       zone_live_end(zone, zone_term(zone)) == ZONE_LIVE;
 }
 
 /*

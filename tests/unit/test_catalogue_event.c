@@ -492,6 +492,18 @@ static void whether_an_unloaded_name_is_still_there_is_open(void **state)
 	assert_int_equal(go(10, "a"), CATALOGUE_OLD);
 }
 
+static void a_namespace_goes_with_its_last_name_however_that_went(void **state)
+{
+	(void)state;
+	list_all(10, true, "default/web default/db");
+	assert_int_equal(happen_to("default", "web", 11, true, "a", "192.0.2.1", NULL),
+			 CATALOGUE_MARKED);
+	assert_int_equal(load_at("web", 12, &live, 0), 0);
+	assert_string_equal(fake_text("default"), "LOADED v1");
+	assert_int_equal(load_at("db", 12, &live, 0), 0);
+	assert_string_equal(fake_text("default"), "ABSENT");
+}
+
 static void removal_of_an_unknown_name_is_nothing(void **state)
 {
 	(void)state;
@@ -724,6 +736,7 @@ int main(void)
 		TEST(a_name_first_seen_in_an_event_is_listed),
 		TEST(a_new_namespace_is_told),
 		TEST(whether_an_unloaded_name_is_still_there_is_open),
+		TEST(a_namespace_goes_with_its_last_name_however_that_went),
 		TEST(removal_of_an_unknown_name_is_nothing),
 		TEST(events_outside_the_configuration_are_nothing),
 		TEST(a_second_name_that_folds_alike_makes_the_first_unsure),
