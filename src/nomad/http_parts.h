@@ -21,7 +21,7 @@
 
 /* Nomad allows 100 connections per client address, shared by the whole host. */
 #define HTTP_ORDINARY_MAX 8
-#define HTTP_HELD_MAX 16
+#define HTTP_HELD_MAX 32
 #define HTTP_ERROR_CAPACITY 256 /* CURL_ERROR_SIZE */
 
 enum http_lane_kind {

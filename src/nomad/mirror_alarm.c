@@ -159,10 +159,10 @@ static void ask_later(struct alarm_leg *leg, uint64_t pause_ms)
 static void ask_again(struct alarm_leg *leg)
 {
 	struct mirror *mirror = leg->mirror;
-	uint64_t now_ms = clock_now_ms();
+	uint64_t now_ms = clock_now_ms(), slow_ms = mirror_large_pause_ms(mirror);
 
-	if (mirror->is_large && mirror->alarm.state == ALARM_ARMED)
-		ask_later(leg, MIRROR_LARGE_PACE_MS);
+	if (slow_ms)
+		ask_later(leg, slow_ms);
 	else if (leg->pause_ms)
 		ask_later(leg, leg->pause_ms);
 	else if (take_token(&mirror->alarm, now_ms))

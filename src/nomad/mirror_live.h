@@ -154,22 +154,23 @@ struct scout { /* looks which namespaces the token may read */
 	uint64_t joined_ms;
 };
 
-#define LARGE_KEYS 64
+#define HELD_NAMES_MAX 24 /* beside the alarm; an agent takes 100 connections of an address */
 
-struct large_key {
-	struct need need; /* its folded names */
-	char service[64]; /* exact */
-	bool is_kept;	  /* it was fetched since it is listened for */
+struct held_name {
+	struct mirror *mirror;			     /* NULL: the place is free */
+	struct need need;			     /* its folded names */
+	char namespace[SCOPE_NAME_MAX], service[64]; /* exact */
+	uint64_t id;				     /* 0: none under way */
+	uint64_t index;				     /* as of the last reply; 0: none yet */
+	uint64_t asked_ms, ask_at_ms;
+	unsigned idle_turns;
+	bool is_kept; /* what is known of it is true until its request says otherwise */
 };
 
 struct large {
 	struct pace pace;
-	bool has_stream; /* as far as is known it may have one */
-	uint64_t id, heard_ms, rekey_ms;
-	uint64_t index; /* at the last wake */
-	bool is_open;
-	size_t key_count, turn;
-	struct large_key keys[LARGE_KEYS];
+	uint64_t choose_ms, decide_ms, slow_until_ms; /* decide_ms 0: nothing to be decided */
+	struct held_name names[HELD_NAMES_MAX];
 };
 
 struct watch {
@@ -313,11 +314,19 @@ uint64_t mirror_preload_tick(struct mirror *mirror, uint64_t now_ms);
 
 /* mirror_large.c */
 void mirror_large_count(struct mirror *mirror);
-void mirror_large_keep(struct mirror *mirror);
-void mirror_large_note(struct mirror *mirror, const struct need *need);
-bool mirror_large_is_kept(struct mirror *mirror, const struct need *need);
 void mirror_large_stop(struct mirror *mirror);
+void mirror_large_again(struct mirror *mirror);
+uint64_t mirror_large_pause_ms(const struct mirror *mirror);
 uint64_t mirror_large_tick(struct mirror *mirror, uint64_t now_ms);
+
+/* mirror_held.c */
+void mirror_held_take(struct mirror *mirror, const char *namespace, const char *service);
+void mirror_held_turn(struct mirror *mirror, unsigned turns_max);
+void mirror_held_drop(struct mirror *mirror);
+void mirror_held_keep(struct mirror *mirror);
+void mirror_held_note(struct mirror *mirror, const struct need *need);
+bool mirror_held_is_kept(struct mirror *mirror, const struct need *need);
+uint64_t mirror_held_tick(struct mirror *mirror, uint64_t now_ms);
 
 /* mirror_watch.c */
 void mirror_watch_refresh(struct mirror *mirror, const char *namespace, const char *service);

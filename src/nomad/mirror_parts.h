@@ -26,6 +26,7 @@ struct map;
 #define MIRROR_KEY_MAX (2 * DNS_LABEL_MAX + 2)
 #define MIRROR_PROBE_NAME "nomad-dns-probe" /* nobody has it: Nomad answers [] and its index */
 #define MIRROR_LARGE_PACE_MS 900	    /* what is told then is answered within a second */
+#define MIRROR_SLOW_PACE_MS 400 /* the same beside a stream, which gets half a second to tell */
 
 enum call_result { /* from good to bad */
 		   CALL_GOOD,
@@ -85,6 +86,7 @@ struct call {
 	uint64_t retry_after_s;
 	uint64_t index;	      /* of the good reply */
 	bool was_stale;	      /* that reply */
+	bool is_kept;	      /* another request is held from its index on */
 	uint64_t floor_index; /* the table was there when it was asked */
 	unsigned repeat_count;
 	char error[256];

@@ -76,7 +76,8 @@ static struct zone_times times_of(const struct call *call, const struct http_rep
 	bool is_exact = reply->has_index && reply->knows_leader && !is_stale;
 	struct zone_times times = mirror_times(mirror, is_there, !reply->knows_leader);
 
-	if (is_exact && mirror_live_holds(mirror, call->namespace, reply->index)) {
+	if (is_exact &&
+	    (call->is_kept || mirror_live_holds(mirror, call->namespace, reply->index))) {
 		if (call->service && is_there)
 			mirror_watch_note(mirror, call->namespace, call->service);
 		return mirror_live_times(mirror);

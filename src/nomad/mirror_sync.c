@@ -323,6 +323,7 @@ void mirror_sync_back(struct mirror *mirror, uint64_t index)
 	}
 	mirror->back_index = 0;
 	mirror_census_stop(mirror);
+	mirror_large_again(mirror);
 	catalogue_rewind(mirror->doors.catalogue);
 	mirror_live_expire(mirror);
 	mirror->index = index;

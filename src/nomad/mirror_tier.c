@@ -413,6 +413,7 @@ void mirror_live_found(struct mirror *mirror)
 		mirror_alarm_start(mirror);
 	if (mirror->alarm.state == ALARM_WAITING)
 		mirror_alarm_start(mirror);
+	mirror_large_again(mirror);
 	if (mirror->sync.phase == SYNC_REFUSED)
 		mirror_sync_start(mirror);
 	else if (mirror->sync.phase == SYNC_WAITING)

@@ -50,7 +50,7 @@ void mirror_watch_note(struct mirror *mirror, const char *namespace, const char 
 
 	if (mirror_tier(mirror) == TIER_STREAM || !mirror_watch_need(namespace, service, &need))
 		return;
-	mirror_large_note(mirror, &need);
+	mirror_held_note(mirror, &need);
 	a = need.namespace_length;
 	b = need.service_length;
 	memcpy(key, need.namespace_label, a);
@@ -76,7 +76,7 @@ static void refresh_asked(struct mirror *mirror, uint64_t now_ms)
 		struct need need;
 
 		mirror_watch_need(namespace, service, &need);
-		if (mirror_large_is_kept(mirror, &need))
+		if (mirror_held_is_kept(mirror, &need))
 			continue;
 		if (zone_take_asked(mirror->doors.zone, namespace, service) > 0)
 			mirror_need(mirror, &need);
@@ -159,7 +159,7 @@ void mirror_watch_wake(struct mirror *mirror)
 
 	mirror_live_expire(mirror);
 	if (mirror->is_large)
-		mirror_large_keep(mirror);
+		mirror_held_keep(mirror);
 	mirror_large_count(mirror);
 	if (now_ms >= watch->refreshed_ms + REFRESH_EVERY_MS)
 		refresh_asked(mirror, now_ms);

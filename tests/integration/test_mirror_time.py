@@ -23,8 +23,10 @@ def begin(start, upstream, clock):
     """begin(tier, *options) → (daemon, its fake), in that tier, everything loaded."""
     fakes = []
 
-    def run(tier, *options, count=12):
-        nomad = FakeNomad(catalogue={"Services": services(count)}).start()
+    def run(tier, *options, count=12, has_stream=True):
+        nomad = FakeNomad(catalogue={"Services": services(count)})
+        nomad.has_event_broker = has_stream
+        nomad.start()
         fakes.append(nomad)
         daemon = start(*options, nomad=nomad.address, forward=upstream.address, env=clock.env)
         await_tier(daemon, tier, timeout=2 * PATIENCE_S)
@@ -112,11 +114,9 @@ def assert_held(nomad):
     assert nomad.held() == 2
 
 
-def test_a_busy_cluster_is_listened_to_only_where_it_is_asked_about(begin, clock):
-    """More than two changes a second over a minute; five calm minutes, and everything is listened for again."""
-    daemon, nomad = begin("stream", "--ttl=60s", count=40)
+def make_busy(daemon, nomad, clock, truth):
+    """Changes until the daemon says that there are too many; three names are in use. The function that makes one more."""
     client = Client(daemon)
-    truth = Truth(nomad)
     state = {"number": 0}
 
     def change():
@@ -130,13 +130,32 @@ def test_a_busy_cluster_is_listened_to_only_where_it_is_asked_about(begin, clock
     while not said(daemon, "more than two changes a second"):
         assert time.monotonic() < ends, daemon.output()
         change()
-        for number in (0, 2, 4):
+        for number in IN_USE:
             records(client.ask(f"svc{number}.default.nomad"))
         time.sleep(0.03)
     await_tier(daemon, "watch")
-    eventually(lambda: assert_keyed(nomad, "svc0"))
-
     clock.set(1, nomad)  # from here on seconds are ours
+    nomad.drop_connections()
+    for number in IN_USE:
+        eventually(lambda: assert_listened(client, nomad, f"svc{number}"), 2 * PATIENCE_S)
+    return change
+
+
+IN_USE = (0, 2, 4)
+
+
+def assert_listened(client, nomad, service):
+    client.ask(f"{service}.default.nomad")
+    held = [entry for entry in nomad.requests(f"/v1/service/{service}") if entry["is_blocking"] and entry["status"] is None]
+    assert held, nomad.requests()[-10:]
+
+
+@pytest.mark.parametrize("tier", ["stream", "watch"])
+def test_a_busy_cluster_is_listened_to_only_where_it_is_asked_about(begin, clock, tier):
+    """More than two changes a second over a minute; five calm minutes, and everything is listened for again."""
+    daemon, nomad = begin(tier, "--ttl=60s", count=40, has_stream=tier == "stream")
+    truth = Truth(nomad)
+    change = make_busy(daemon, nomad, clock, truth)
     nomad.clear_log()
     load = Load(daemon.port, truth, rate=200, is_external=False)
     begun = time.monotonic()
@@ -155,13 +174,33 @@ def test_a_busy_cluster_is_listened_to_only_where_it_is_asked_about(begin, clock
     nomad.drop_connections()
     eventually(lambda: assert_said(daemon, "changes rarely again"), 3 * PATIENCE_S)
     clock.set(1, nomad)
-    await_tier(daemon, "stream", timeout=2 * PATIENCE_S)
+    await_tier(daemon, tier, timeout=2 * PATIENCE_S)
     truth.converge(daemon.port, CONVERGE_S, SLACK_S)
 
 
-def assert_keyed(nomad, service):
-    query = nomad.requests("/v1/event/stream")[-1]["query"]
-    assert ["topic", "Service"] not in query and ["topic", f"Service:{service}"] in query, query
+@pytest.mark.parametrize("tier", ["stream", "watch"])
+def test_what_others_do_in_a_busy_cluster_costs_nothing(begin, clock, tier):
+    """Neither bursts, nor other topics' batches, nor changes to names that nobody asks for; and those in use stay right."""
+    daemon, nomad = begin(tier, "--ttl=60s", count=40, has_stream=tier == "stream")
+    client = Client(daemon)
+    make_busy(daemon, nomad, clock, Truth(nomad))
+    before = records(client.ask("svc0.default.nomad"))
+    nomad.clear_log()
+    begun = time.monotonic()
+    for turn in range(50):
+        nomad.raft_noise(150)
+        nomad.call(lambda: [nomad.register(instance(f"svc{2 * (number % 15) + 1}", f"10.95.{turn}.{number + 1}",
+                                                    Namespace="prod")) for number in range(3)])
+        for number in IN_USE:
+            client.ask(f"svc{number}.default.nomad")
+        time.sleep(0.1)
+    seconds = time.monotonic() - begun
+    asked = {kind: row["requests"] for kind, row in nomad.traffic().items()}
+    assert asked["alarm"] <= seconds / 0.9 + 2 and asked.get("get", 0) + asked.get("held", 0) <= seconds + 4, asked
+    nomad.call(lambda: [nomad.register(instance("svc1", f"10.96.0.{number % 250}", 9000 + number, Namespace="prod"))
+                        for number in range(300)])
+    nomad.register(instance("svc0", "10.97.0.1"))
+    eventually(lambda: assert_records(client.ask("svc0.default.nomad"), "A", "10.97.0.1", *before), 3)
 
 
 def test_an_explicit_stream_stays_a_stream(begin, clock):

@@ -985,25 +985,25 @@ static void line_over_the_ceiling_ends_the_stream(void **state)
 
 static void held_requests_leave_room_for_ordinary_ones(void **state)
 {
-	struct got held[20] = { 0 }, got;
+	struct got held[40] = { 0 }, got;
 	unsigned started = 0;
 
 	(void)state;
 	listen_tcp();
 	open_http();
-	for (int i = 0; i < 20; i++)
+	for (int i = 0; i < 40; i++)
 		started += http_get_held(http, 0, "/held", PATIENCE_MS, on_done, &held[i]) != 0;
-	assert_int_equal(started, 16);
-	assert_int_equal(http_held_in_flight(http), 16);
-	while (server.requests < 16)
+	assert_int_equal(started, 32);
+	assert_int_equal(http_held_in_flight(http), 32);
+	while (server.requests < 32)
 		uv_run(&loop, UV_RUN_ONCE);
 	say(OK_EMPTY);
 	got = get("/now", PATIENCE_MS);
 	assert_int_equal(got.reply.status, 200);
-	assert_int_equal(server.connections, 17);
-	assert_int_equal(http_in_flight(http), 16);
+	assert_int_equal(server.connections, 33);
+	assert_int_equal(http_in_flight(http), 32);
 	http_close(http, NULL, NULL);
-	for (int i = 0; i < 16; i++)
+	for (int i = 0; i < 32; i++)
 		assert_int_equal(held[i].reply.failure, HTTP_CANCELLED);
 	http = NULL;
 	uv_run(&loop, UV_RUN_NOWAIT);
