@@ -16,7 +16,6 @@
 #define EDNS_DO 0x8000
 #define EDE_TEXT_MAX 120    /* a sentence; more is cut */
 #define TTL_MAX 0x7fffffffu /* RFC 2181 §8: anything above counts as 0 */
-#define CHAIN_WALKS_MAX 8   /* a CNAME chain in order needs one; a shuffled one a few */
 #define TYPE_META_FIRST 249 /* TKEY; up to 255 no records of data (RFC 6895 §3.1) */
 
 /* RFC 8914 §2: a code and perhaps some text, which may or may not end in a NUL. */
@@ -62,6 +61,9 @@ static bool accept_rr(struct reply_scan *scan, const struct wire_rr *rr, enum re
 {
 	uint16_t qclass = scan->expect->qclass;
 
+	if (rr->type == DNS_TYPE_CNAME && section == REPLY_ANSWER &&
+	    ++scan->cname_count > REPLY_CNAMES_MAX)
+		return false;
 	if (rr->type == DNS_TYPE_OPT)
 		return section == REPLY_ADDITIONAL && parse_opt(scan, rr);
 	if (rr->type == DNS_TYPE_TSIG || rr->type == TYPE_META_FIRST)
@@ -126,12 +128,6 @@ static enum reply_verdict judge_question(const uint8_t *packet, size_t length,
 	return REPLY_OK;
 }
 
-struct chain { /* where the CNAMEs of ANSWER lead */
-	uint8_t name[DNS_NAME_MAX];
-	size_t length;
-	bool is_answered; /* a record of the type asked for stands at its end */
-};
-
 /* The next record that is kept and of that section. */
 static bool next_kept(const struct reply_scan *scan, struct reply_cursor *cursor,
 		      enum reply_section section, struct wire_rr *out)
@@ -143,46 +139,55 @@ static bool next_kept(const struct reply_scan *scan, struct reply_cursor *cursor
 	return false;
 }
 
-/* One walk over ANSWER. Whether the chain grew. */
-static bool follow_chain(const struct reply_scan *scan, struct chain *chain)
+/* Whether a record of the type asked for stands at the end of the aliases. */
+static bool is_answered(const struct reply_scan *scan)
 {
 	uint16_t type = scan->expect->type;
 	struct reply_cursor cursor = { 0 };
-	uint8_t owner[DNS_NAME_MAX];
-	bool has_grown = false;
 	struct wire_rr rr;
 
 	while (next_kept(scan, &cursor, REPLY_ANSWER, &rr)) {
-		if (rr.type != type && type != DNS_TYPE_ANY && rr.type != DNS_TYPE_CNAME)
-			continue;
-		if (wire_expand_name(&scan->wire, rr.at, owner) != chain->length ||
-		    memcmp(owner, chain->name, chain->length) != 0)
-			continue;
-		if (rr.type == type || type == DNS_TYPE_ANY) {
-			chain->is_answered = true;
-			continue;
-		}
-		chain->length = wire_expand_name(&scan->wire, rr.rdata_at, chain->name);
-		has_grown = true;
+		if ((rr.type == type || type == DNS_TYPE_ANY) &&
+		    wire_is_same_name(&scan->wire, rr.at, scan->end_at))
+			return true;
 	}
-	return has_grown;
+	return false;
+}
+
+/* Records, and none of them of the type asked for or an alias: passed on it would read as "there is
+ * none". */
+static bool is_beside_the_question(const struct reply_scan *scan, const struct image *image)
+{
+	return image->rcode == DNS_NOERROR && scan->counts[REPLY_ANSWER] > 0 &&
+	       scan->end_at == DNS_HEADER_BYTES && !is_answered(scan);
+}
+
+/* An alias and nothing behind it, not even that there is nothing: servers that know no more (RFC
+ * 1034 §4.3.2) leave the rest to the resolver. The alias itself is as good as any record. */
+static bool is_alias_alone(const struct reply_scan *scan, const struct image *image)
+{
+	return image->rcode == DNS_NOERROR && image->answer_count > 0 &&
+	       image->answer_count == scan->counts[REPLY_ANSWER] &&
+	       scan->counts[REPLY_AUTHORITY] == 0;
 }
 
 /* RFC 2308 §3, §5: the SOA of a zone that holds `name` says how long its absence may be kept. */
-static uint32_t find_negative_ttl(const struct reply_scan *scan, const struct chain *chain)
+static uint32_t find_negative_ttl(const struct reply_scan *scan)
 {
 	struct reply_cursor cursor = { 0 };
-	uint8_t owner[DNS_NAME_MAX];
-	size_t length;
+	uint8_t owner[DNS_NAME_MAX], end[DNS_NAME_MAX];
+	size_t end_length = 0, length;
 	struct wire_rr rr;
 
+	if (scan->counts[REPLY_AUTHORITY] > 0)
+		end_length = wire_expand_name(&scan->wire, scan->end_at, end);
 	while (next_kept(scan, &cursor, REPLY_AUTHORITY, &rr)) {
 		uint32_t minimum_s;
 
 		if (rr.type != DNS_TYPE_SOA)
 			continue;
 		length = wire_expand_name(&scan->wire, rr.at, owner);
-		if (!name_is_in(chain->name, chain->length, owner, length))
+		if (!name_is_in(end, end_length, owner, length))
 			continue;
 		minimum_s = load_be32(scan->wire.packet + rr.end - 4);
 		return min_u32(rr.ttl_s, minimum_s > TTL_MAX ? 0 : minimum_s);
@@ -193,20 +198,17 @@ static uint32_t find_negative_ttl(const struct reply_scan *scan, const struct ch
 static void judge_ttls(const struct reply_scan *scan, struct reply *out)
 {
 	const struct image *image = out->image;
-	struct chain chain = { .length = scan->expect->name_length };
 
-	name_fold(scan->expect->name, scan->expect->name_length, chain.name);
-	for (unsigned i = 0; i < CHAIN_WALKS_MAX && follow_chain(scan, &chain); i++)
-		;
 	for (uint32_t i = 0; i < image->answer_count; i++) {
 		uint32_t ttl_s = load_be32(image_rr_bytes(image, i) + image->rr[i].ttl_offset);
 
 		out->positive_ttl = i == 0 ? ttl_s : min_u32(out->positive_ttl, ttl_s);
 	}
 	out->is_negative =
-		image->rcode == DNS_NXDOMAIN || (image->rcode == DNS_NOERROR && !chain.is_answered);
+		image->rcode == DNS_NXDOMAIN || (image->rcode == DNS_NOERROR && !is_answered(scan));
 	if (out->is_negative)
-		out->negative_ttl = find_negative_ttl(scan, &chain);
+		out->negative_ttl =
+			is_alias_alone(scan, image) ? out->positive_ttl : find_negative_ttl(scan);
 }
 
 /* Whether it only says who may know: no answer, and no word that there is none (RFC 2308 §2.2). */
@@ -274,6 +276,7 @@ enum reply_verdict reply_parse(const uint8_t *packet, size_t length,
 		reply.image->flags = flags & DNS_FLAG_AD;
 	reply.image->rcode = (uint16_t)((unsigned)scan.upper_rcode << 4 | (flags & DNS_RCODE_MASK));
 	reply.has_edns = scan.has_opt;
+	reply.is_unfit = scan.is_cut || is_beside_the_question(&scan, reply.image);
 	reply.is_referral = is_referral(&scan, reply.image, flags);
 	judge_ttls(&scan, &reply);
 	*out = reply;

@@ -38,11 +38,13 @@ struct reply {
 				record inside */
 	uint32_t positive_ttl; /* smallest TTL of the ANSWER section in seconds; 0 if empty or TTL ≥
 				  2^31 (RFC 2181 §8) */
-	uint32_t negative_ttl; /* RFC 2308 §5: min(SOA TTL, MINIMUM) when AUTHORITY has the SOA; 0:
-				  not to be cached */
+	uint32_t negative_ttl; /* RFC 2308 §5: min(SOA TTL, MINIMUM) when AUTHORITY has the SOA; of
+				  an alias and nothing else the alias's own; 0: not to be cached */
 	bool is_negative;      /* NXDOMAIN or NODATA (RFC 2308 §2) */
 	bool has_edns;
 	bool is_referral; /* RFC 2308 §2.2: from a server that does not recurse: no answer at all */
+	bool is_unfit;	  /* no answer: it is about something else, or its aliases are too many to
+			     follow */
 	bool is_outdated; /* not to be kept: asked before its name was flushed, or without the EDNS
 			     that another upstream takes (its owner says so) */
 };

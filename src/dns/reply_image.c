@@ -40,14 +40,6 @@ static void put_pointer(struct copy *copy, size_t to)
 	put(copy, bytes, sizeof(bytes));
 }
 
-/* The offset of the label itself, behind any pointers. */
-static size_t follow(const struct wire *wire, size_t at)
-{
-	while (wire->packet[at] > DNS_LABEL_MAX)
-		at = load_be16(wire->packet + at) & (WIRE_POINTABLE - 1);
-	return at;
-}
-
 static void move_label(struct copy *copy, size_t from, size_t to)
 {
 	if (from < WIRE_POINTABLE && to < WIRE_POINTABLE)
@@ -58,7 +50,7 @@ static void put_name(struct copy *copy, size_t at)
 {
 	const struct wire *wire = &copy->scan->wire;
 
-	for (at = follow(wire, at); wire->packet[at] != 0; at = follow(wire, at)) {
+	for (at = wire_follow(wire, at); wire->packet[at] != 0; at = wire_follow(wire, at)) {
 		size_t label_bytes = (size_t)wire->packet[at] + 1;
 
 		if (at < WIRE_POINTABLE && copy->moved_to[at]) {
@@ -77,9 +69,11 @@ static void move_name(struct copy *copy, size_t at, size_t to)
 {
 	const struct wire *wire = &copy->scan->wire;
 
-	for (at = follow(wire, at); wire->packet[at] != 0; at = follow(wire, at)) {
+	for (at = wire_follow(wire, at); wire->packet[at] != 0; at = wire_follow(wire, at)) {
 		size_t label_bytes = (size_t)wire->packet[at] + 1;
 
+		if (at < WIRE_POINTABLE && copy->moved_to[at] == to) /* and all behind it */
+			return;
 		move_label(copy, at, to);
 		at += label_bytes;
 		to += label_bytes;

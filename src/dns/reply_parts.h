@@ -16,6 +16,9 @@
 #define REPLY_RR_MIN_BYTES (1 + DNS_RR_FIXED_BYTES) /* root owner, no RDATA */
 #define REPLY_RR_MAX (DNS_MESSAGE_MAX / REPLY_RR_MIN_BYTES)
 
+#define REPLY_CHAIN_MAX 32  /* names that aliases lead to; nobody means more */
+#define REPLY_CNAMES_MAX 64 /* in ANSWER */
+
 enum reply_section { REPLY_ANSWER, REPLY_AUTHORITY, REPLY_ADDITIONAL, REPLY_SECTIONS };
 
 struct reply_scan {
@@ -28,6 +31,11 @@ struct reply_scan {
 	size_t kept_end;		    /* behind the last record that is kept */
 	bool is_ragged;			    /* before it, some are not, or an owner changes */
 	bool has_opt;
+	unsigned cname_count;
+	/* Where the aliases of ANSWER lead: `is_cut` when not to their end, because there are too
+	 * many. */
+	bool is_cut;
+	size_t end_at;	      /* the name there */
 	uint16_t upper_rcode; /* bits 4–11 */
 	uint16_t ede;
 	size_t ede_text_at, ede_text_length;

@@ -16,12 +16,16 @@
 #include "dns/name.h"
 #include "dns/reply_parts.h"
 
-#define KIN_MAX 16
-#define CHAIN_WALKS_MAX 8 /* a CNAME chain in order needs one; a shuffled one a few */
-#define ZONES_MAX 8	  /* signed ones that say something; with aliases, one for each hop */
-#define HOSTS_MAX 256	  /* further ones lose their addresses; the client asks for them */
-#define LOOKS_MAX 8192	  /* comparisons of hosts' names with equal hashes */
+#define KIN_MAX (REPLY_CHAIN_MAX + 1)
+#define ZONES_MAX 8    /* signed ones that say something; with aliases, one for each hop */
+#define HOSTS_MAX 256  /* further ones lose their addresses; the client asks for them */
+#define LOOKS_MAX 8192 /* comparisons of hosts' names with equal hashes */
 #define TWINS_APART_MAX 16
+/* Further records of these sections are dropped: no zone has so many servers, no answer so many
+ * addresses beside it. */
+#define AUTHORITY_MAX 256
+#define ADDITIONAL_MAX 1024
+#define STRANGERS_MAX 64 /* in ANSWER; what stands behind so many is not looked at */
 
 struct names { /* folded */
 	uint8_t name[KIN_MAX][DNS_NAME_MAX];
@@ -29,9 +33,18 @@ struct names { /* folded */
 	unsigned count;
 };
 
+#define OWNERS 256 /* of which is remembered whether they are kin */
+
 struct trim {
 	struct reply_scan *scan;
-	struct names kin;   /* the names a question leads to: its own and those of its aliases */
+	struct {
+		uint16_t label_at; /* of the name's first label; 0: nobody's */
+		bool is_kin;
+	} owner[OWNERS];
+	struct names kin; /* the names a question leads to: its own and those of its aliases */
+	size_t kin_at[KIN_MAX]; /* where they stand */
+	bool is_kin_ours[KIN_MAX];
+	unsigned stranger_count;
 	struct names zones; /* that hold one of them, and say so by an SOA or a signature */
 	unsigned host_count, looks;
 	struct {
@@ -107,26 +120,82 @@ static bool is_ours(const struct trim *trim, const uint8_t *name, size_t length)
 	return expect->is_ours && expect->is_ours(expect->is_ours_arg, name, length);
 }
 
-/* One walk over ANSWER. Whether an alias was found that is new. */
-static bool gather_kin(struct trim *trim)
+struct alias {
+	size_t owner_at, target_at;
+};
+
+/* The aliases of ANSWER, in any order. How many. */
+static unsigned find_aliases(const struct trim *trim, struct alias out[REPLY_CNAMES_MAX])
+{
+	struct reply_cursor cursor = { 0 };
+	unsigned count = 0;
+	struct wire_rr rr;
+
+	if (trim->scan->cname_count == 0)
+		return 0;
+	while (reply_next(trim->scan, &cursor, &rr) && cursor.section == REPLY_ANSWER) {
+		if (rr.type == DNS_TYPE_CNAME)
+			out[count++] = (struct alias){ rr.at, rr.rdata_at };
+	}
+	return count;
+}
+
+static void add_kin(struct trim *trim, size_t at)
+{
+	uint8_t name[DNS_NAME_MAX];
+	size_t length = wire_expand_name(&trim->scan->wire, at, name);
+	unsigned count = trim->kin.count;
+
+	if (holds(&trim->kin, name, length))
+		return;
+	if (count == KIN_MAX) {
+		trim->scan->is_cut = true;
+		return;
+	}
+	trim->kin_at[count] = at;
+	trim->is_kin_ours[count] = is_ours(trim, name, length);
+	add(&trim->kin, name, length, KIN_MAX);
+}
+
+/* Follows the aliases from the name that was asked for to their end. */
+static void gather_kin(struct trim *trim)
+{
+	struct alias alias[REPLY_CNAMES_MAX];
+	unsigned count = find_aliases(trim, alias);
+
+	add_kin(trim, DNS_HEADER_BYTES);
+	for (unsigned at = 0; at < trim->kin.count; at++) {
+		for (unsigned i = 0; i < count && !trim->is_kin_ours[at]; i++) {
+			if (wire_is_same_name(&trim->scan->wire, alias[i].owner_at,
+					      trim->kin_at[at]))
+				add_kin(trim, alias[i].target_at);
+		}
+	}
+}
+
+/* An alias is the answer itself to who asks for it or for all there is. */
+static size_t find_end(const struct trim *trim)
+{
+	uint16_t type = trim->scan->expect->type;
+	bool is_answer = type == DNS_TYPE_CNAME || type == DNS_TYPE_ANY;
+
+	return trim->kin_at[is_answer ? 0 : trim->kin.count - 1];
+}
+
+/* Whether the owner is one of the names that the question leads to, and not one of ours. */
+static bool is_kin(struct trim *trim, size_t owner_at)
 {
 	const struct wire *wire = &trim->scan->wire;
-	struct reply_cursor cursor = { 0 };
-	uint8_t name[DNS_NAME_MAX];
-	unsigned before = trim->kin.count;
-	struct wire_rr rr;
-	size_t length;
+	size_t label_at = wire_follow(wire, owner_at);
+	bool found = false;
 
-	while (reply_next(trim->scan, &cursor, &rr) && cursor.section == REPLY_ANSWER) {
-		if (rr.type != DNS_TYPE_CNAME)
-			continue;
-		length = wire_expand_name(wire, rr.at, name);
-		if (!holds(&trim->kin, name, length) || is_ours(trim, name, length))
-			continue;
-		length = wire_expand_name(wire, rr.rdata_at, name);
-		add(&trim->kin, name, length, KIN_MAX);
-	}
-	return trim->kin.count > before;
+	if (trim->owner[label_at % OWNERS].label_at == label_at)
+		return trim->owner[label_at % OWNERS].is_kin;
+	for (unsigned i = 0; i < trim->kin.count && !found; i++)
+		found = !trim->is_kin_ours[i] && wire_is_same_name(wire, label_at, trim->kin_at[i]);
+	trim->owner[label_at % OWNERS].label_at = (uint16_t)label_at;
+	trim->owner[label_at % OWNERS].is_kin = found;
+	return found;
 }
 
 static uint16_t type_covered(const struct trim *trim, const struct wire_rr *rr)
@@ -138,15 +207,12 @@ static bool is_same_record(const struct trim *trim, const struct wire_rr *a,
 			   const struct wire_rr *b)
 {
 	const uint8_t *packet = trim->scan->wire.packet;
-	uint8_t owner_a[DNS_NAME_MAX], owner_b[DNS_NAME_MAX];
-	size_t bytes = a->end - a->rdata_at, length;
+	size_t bytes = a->end - a->rdata_at;
 
 	if (a->type != b->type || a->ttl_s != b->ttl_s || b->end - b->rdata_at != bytes ||
 	    memcmp(packet + a->rdata_at, packet + b->rdata_at, bytes) != 0)
 		return false;
-	length = wire_expand_name(&trim->scan->wire, a->at, owner_a);
-	return length == wire_expand_name(&trim->scan->wire, b->at, owner_b) &&
-	       memcmp(owner_a, owner_b, length) == 0;
+	return wire_is_same_name(&trim->scan->wire, a->at, b->at);
 }
 
 /* RFC 2181 §5: no record twice. They stand close together where they do. */
@@ -162,15 +228,21 @@ static bool is_twin(struct trim *trim, const struct wire_rr *rr)
 	return false;
 }
 
-static bool belongs_to_answer(struct trim *trim, const struct wire_rr *rr, const uint8_t *owner,
-			      size_t length)
+/* A DNAME stands above the names it moves (RFC 6672). */
+static bool is_dname_of_kin(const struct trim *trim, const struct wire_rr *rr)
 {
-	if (!holds(&trim->kin, owner, length) &&
-	    /* A DNAME stands above the names it moves (RFC 6672). */
-	    !((rr->type == DNS_TYPE_DNAME || rr->type == DNS_TYPE_RRSIG) &&
-	      is_above(&trim->kin, owner, length)))
+	uint8_t owner[DNS_NAME_MAX];
+	size_t length;
+
+	if (rr->type != DNS_TYPE_DNAME && rr->type != DNS_TYPE_RRSIG)
 		return false;
-	return !is_twin(trim, rr);
+	length = wire_expand_name(&trim->scan->wire, rr->at, owner);
+	return is_above(&trim->kin, owner, length) && !is_ours(trim, owner, length);
+}
+
+static bool belongs_to_answer(struct trim *trim, const struct wire_rr *rr)
+{
+	return (is_kin(trim, rr->at) || is_dname_of_kin(trim, rr)) && !is_twin(trim, rr);
 }
 
 static bool is_of_a_zone(uint16_t type)
@@ -226,7 +298,7 @@ static void gather_zones(struct trim *trim)
 	if (trim->scan->counts[REPLY_AUTHORITY] == 0)
 		return;
 	while (reply_next(trim->scan, &cursor, &rr) && cursor.section <= REPLY_AUTHORITY) {
-		if (cursor.section != REPLY_AUTHORITY ||
+		if (cursor.section != REPLY_AUTHORITY || cursor.in_section > AUTHORITY_MAX ||
 		    (rr.type != DNS_TYPE_SOA && rr.type != DNS_TYPE_RRSIG))
 			continue;
 		length = wire_expand_name(&trim->scan->wire, rr.at, owner);
@@ -299,20 +371,32 @@ static bool belongs_to_additional(struct trim *trim, const struct wire_rr *rr, c
 	       (holds(&trim->kin, owner, length) || is_host(trim, owner, length));
 }
 
-static bool belongs(struct trim *trim, enum reply_section section, const struct wire_rr *rr)
+static bool belongs(struct trim *trim, const struct reply_cursor *cursor, const struct wire_rr *rr)
 {
 	uint8_t owner[DNS_NAME_MAX];
-	size_t length = wire_expand_name(&trim->scan->wire, rr->at, owner);
+	size_t length;
 
-	if (is_ours(trim, owner, length))
-		return false;
-	switch (section) {
+	switch (cursor->section) {
 	case REPLY_ANSWER:
-		return belongs_to_answer(trim, rr, owner, length);
+		if (trim->stranger_count > STRANGERS_MAX)
+			return false;
+		if (belongs_to_answer(trim, rr))
+			return true;
+		trim->stranger_count += !is_kin(trim, rr->at);
+		trim->scan->is_cut |= trim->stranger_count > STRANGERS_MAX;
+		return false;
 	case REPLY_AUTHORITY:
-		return belongs_to_authority(trim, rr, owner, length);
+		if (cursor->in_section > AUTHORITY_MAX)
+			return false;
+		length = wire_expand_name(&trim->scan->wire, rr->at, owner);
+		return !is_ours(trim, owner, length) &&
+		       belongs_to_authority(trim, rr, owner, length);
 	case REPLY_ADDITIONAL:
-		return belongs_to_additional(trim, rr, owner, length);
+		if (cursor->in_section > ADDITIONAL_MAX)
+			return false;
+		length = wire_expand_name(&trim->scan->wire, rr->at, owner);
+		return !is_ours(trim, owner, length) &&
+		       belongs_to_additional(trim, rr, owner, length);
 	case REPLY_SECTIONS:
 		return false;
 	}
@@ -362,16 +446,17 @@ void reply_trim(struct reply_scan *scan)
 	struct wire_rr rr;
 
 	trim.scan = scan;
-	trim.kin.count = 1;
-	trim.zones.count = trim.host_count = trim.looks = trim.twin_count = 0;
-	trim.kin.length[0] = scan->expect->name_length;
-	name_fold(scan->expect->name, scan->expect->name_length, trim.kin.name[0]);
-	for (unsigned i = 0; i < CHAIN_WALKS_MAX && gather_kin(&trim); i++)
-		;
-	gather_zones(&trim);
+	trim.kin.count = trim.zones.count = trim.host_count = trim.looks = trim.twin_count = 0;
+	trim.stranger_count = 0;
 	scan->kept_end = scan->from;
+	if (scan->from == DNS_HEADER_BYTES) /* a header and nothing else */
+		return;
+	memset(trim.owner, 0, sizeof(trim.owner));
+	gather_kin(&trim);
+	scan->end_at = find_end(&trim);
+	gather_zones(&trim);
 	while (reply_next(scan, &cursor, &rr)) {
-		if (rr.type == DNS_TYPE_OPT || !belongs(&trim, cursor.section, &rr))
+		if (rr.type == DNS_TYPE_OPT || !belongs(&trim, &cursor, &rr))
 			continue;
 		keep(scan, &cursor, &rr);
 		if (cursor.section != REPLY_ADDITIONAL)

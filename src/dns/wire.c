@@ -70,6 +70,15 @@ size_t wire_check_name(struct wire *wire, size_t at, size_t limit)
 	size_t from = at, behind = 0, expanded = 0;
 	unsigned hops = 0;
 
+	/* A pointer to a label of a name that was checked: its end is known to be good. */
+	if (at + 1 < limit && (wire->packet[at] & POINTER_MASK) == POINTER_MASK) {
+		size_t to = pointer_at(wire, at);
+
+		if ((wire->label_at[to / 8] >> to % 8 & 1) && wire->packet[to] <= DNS_LABEL_MAX) {
+			mark_labels(wire, at);
+			return at + 2;
+		}
+	}
 	while (at < limit) {
 		uint8_t byte = wire->packet[at];
 
@@ -93,6 +102,34 @@ size_t wire_check_name(struct wire *wire, size_t at, size_t limit)
 			return 0;
 	}
 	return 0;
+}
+
+size_t wire_follow(const struct wire *wire, size_t at)
+{
+	while (wire->packet[at] > DNS_LABEL_MAX)
+		at = pointer_at(wire, at);
+	return at;
+}
+
+bool wire_is_same_name(const struct wire *wire, size_t a, size_t b)
+{
+	const uint8_t *packet = wire->packet;
+
+	for (;;) {
+		size_t label_bytes;
+
+		a = wire_follow(wire, a);
+		b = wire_follow(wire, b);
+		if (a == b)
+			return true;
+		label_bytes = (size_t)packet[a] + 1;
+		if (packet[a] != packet[b] || !name_is_same(packet + a, packet + b, label_bytes))
+			return false;
+		if (packet[a] == 0)
+			return true;
+		a += label_bytes;
+		b += label_bytes;
+	}
 }
 
 size_t wire_skip_name(const struct wire *wire, size_t at)

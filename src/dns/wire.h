@@ -31,6 +31,14 @@ struct wire_rr {
  * points where no name is. */
 size_t wire_check_name(struct wire *wire, size_t at, size_t limit);
 
+/* Where the first label of a checked name stands, behind any pointers: names that share it are the
+ * same. */
+size_t wire_follow(const struct wire *wire, size_t at);
+
+/* Whether two checked names are the same, whatever their case. Most that are not differ in their
+ * first label, and most that are lead to the same one soon. */
+bool wire_is_same_name(const struct wire *wire, size_t a, size_t b);
+
 /* Writes a checked name without pointers, in the case it came in. Returns its length. */
 size_t wire_spell_name(const struct wire *wire, size_t at, uint8_t out[DNS_NAME_MAX]);
 

@@ -111,7 +111,7 @@ static void finish(struct exchange *exchange, struct reply *reply)
 		exchange->doors->on_done(exchange, &last, DNS_EDE_NONE, NULL);
 	} else if (had_refusal) {
 		exchange->doors->on_done(exchange, NULL, DNS_EDE_OTHER,
-					 "upstream sent a referral or an error of its own");
+					 "upstream sent no answer that can be passed on");
 	} else if (exchange->was_truncated) {
 		exchange->doors->on_done(exchange, NULL, DNS_EDE_NETWORK_ERROR,
 					 "upstream truncated over UDP and failed over TCP");
@@ -230,10 +230,10 @@ static bool is_refusal(const struct reply *reply)
 {
 	switch (reply->image->rcode) {
 	case DNS_NOERROR:
-		return reply->is_referral;
+		return reply->is_referral || reply->is_unfit;
 	case DNS_NXDOMAIN:
 	case DNS_YXDOMAIN:
-		return false;
+		return reply->is_unfit;
 	default:
 		return true;
 	}
@@ -243,7 +243,7 @@ static bool is_refusal(const struct reply *reply)
  * (RFC 6891 §6.1.3), a referral about a server that does not recurse. */
 static bool is_between_us(const struct reply *reply)
 {
-	return reply->is_referral || reply->image->rcode >= DNS_BADVERS;
+	return reply->is_referral || reply->is_unfit || reply->image->rcode >= DNS_BADVERS;
 }
 
 /* RFC 6891 §7: a server that knows no EDNS says FORMERR or NOTIMP, without an OPT. */

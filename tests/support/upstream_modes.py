@@ -418,6 +418,19 @@ def mode_cname_loop(asked):
     return [Send(reply)]
 
 
+def cname_chain(count, backwards=False):
+    def mode(asked):
+        reply = reply_to(asked)
+        hops = [asked.name] + [dns.name.from_text(f"hop{number}.test.") for number in range(1, count + 1)]
+        for here, there in zip(hops, hops[1:]):
+            add(reply.answer, here, 300, "CNAME", there.to_text())
+        fill(reply, asked, hops[-1])
+        if backwards:
+            reply.answer.reverse()
+        return [Send(fit(reply, asked))]
+    return mode
+
+
 def mode_cname_long(asked):
     """More hops than anybody has."""
     reply = reply_to(asked)
@@ -698,7 +711,9 @@ MODES = {
                                     "cross"),
     "cname-own": Mode(mode_cname_own, "an alias into our zone, with a forged address", "no-lie", None, 3, 1),
     "cname-loop": Mode(mode_cname_loop, "an alias of itself", "no-lie", None, 3, 3),
-    "cname-long": Mode(mode_cname_long, "forty aliases in a row", "any", None, 3, 3),
+    "cname-long": Mode(mode_cname_long, "forty aliases in a row", "servfail", True, 3, 3),
+    "cname-thirty": Mode(cname_chain(30), "thirty aliases in a row", "chained", udp=1),
+    "cname-backwards": Mode(cname_chain(12, backwards=True), "twelve aliases, the last one first", "chained", udp=1),
     "unrelated": Mode(mode_unrelated, "the address of some other name", "no-lie", None, 3, 3),
     "poison": Mode(mode_poison, "records of names not asked for, in the section told or in each", "clean", udp=1),
     "junk-first": Mode(mode_junk_first, "in each section something of another name, then what belongs there",

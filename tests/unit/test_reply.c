@@ -453,13 +453,13 @@ static void name_over_255_bytes_by_pointers_is_bad(void **state)
 	expect_bad();
 }
 
-/* CNAMEs whose targets are pointers, each to the pointer before. */
+/* PTRs whose targets are pointers, each to the pointer before. */
 static void put_chain_of_pointers(unsigned count)
 {
 	size_t before = QNAME_AT;
 
 	for (unsigned i = 0; i < count; i++) {
-		put_rr(QNAME_AT, DNS_TYPE_CNAME, 1, 2);
+		put_rr(QNAME_AT, DNS_TYPE_PTR, 1, 2);
 		put_pointer((unsigned)before);
 		before = packet.length - 2;
 	}
@@ -898,6 +898,112 @@ static void nodata_is_negative(void **state)
 	free(reply.image);
 }
 
+/* Alias `from` of a chain that begins with the question's name: "a0.", "a1.", … */
+static void put_link(unsigned from, uint32_t ttl_s)
+{
+	char owner[8] = "", target[8];
+	int owner_length = from ? snprintf(owner, sizeof(owner), "%ca%u", 0, from - 1) : 0;
+	int target_length = snprintf(target, sizeof(target), "%ca%u", 0, from);
+
+	owner[0] = (char)(owner_length - 1);
+	target[0] = (char)(target_length - 1);
+	if (from)
+		put(owner, (size_t)owner_length + 1);
+	else
+		put_pointer(QNAME_AT);
+	put16(DNS_TYPE_CNAME);
+	put16(DNS_CLASS_IN);
+	put32(ttl_s);
+	put16((unsigned)target_length + 1);
+	put(target, (size_t)target_length + 1);
+}
+
+/* So many aliases and the address at their end, in that order or the other way round. */
+static struct reply reply_of_chain(unsigned count, bool is_backwards)
+{
+	char end[8];
+	int end_length = snprintf(end, sizeof(end), "%ca%u", 0, count - 1);
+
+	end[0] = (char)(end_length - 1);
+	begin(0, DNS_TYPE_A);
+	for (unsigned i = 0; !is_backwards && i < count; i++)
+		put_link(i, 300);
+	put(end, (size_t)end_length + 1);
+	put16(DNS_TYPE_A);
+	put16(DNS_CLASS_IN);
+	put32(300);
+	put16(4);
+	put("\300\0\2\1", 4);
+	for (unsigned i = count; is_backwards && i-- > 0;)
+		put_link(i, 300);
+	set_counts(count + 1, 0, 0);
+	return expect_ok();
+}
+
+static void chain_of_aliases_is_followed_to_its_end_in_any_order(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		struct reply reply = reply_of_chain(i & 1 ? 32 : 9, i & 2);
+
+		assert_false(reply.is_unfit);
+		assert_false(reply.is_negative);
+		assert_int_equal(reply.image->answer_count, i & 1 ? 33 : 10);
+		free(reply.image);
+	}
+}
+
+static void chain_of_aliases_without_an_end_is_no_answer(void **state)
+{
+	struct reply reply = reply_of_chain(33, false);
+
+	(void)state;
+	assert_true(reply.is_unfit);
+	free(reply.image);
+	begin(0, DNS_TYPE_A);
+	for (unsigned i = 0; i < 65; i++)
+		put_link(i, 300);
+	set_counts(65, 0, 0);
+	expect_bad();
+}
+
+static void alias_alone_is_kept_as_long_as_the_alias(void **state)
+{
+	struct reply reply;
+
+	(void)state;
+	begin(0, DNS_TYPE_A);
+	put_link(0, 300);
+	put_link(1, 40);
+	set_counts(2, 0, 0);
+	reply = expect_ok();
+	assert_false(reply.is_unfit);
+	assert_true(reply.is_negative);
+	assert_int_equal(reply.negative_ttl, 40);
+	free(reply.image);
+}
+
+static void records_of_another_type_or_name_are_no_answer(void **state)
+{
+	struct reply reply;
+
+	(void)state;
+	begin(0, DNS_TYPE_A);
+	put_rr(QNAME_AT, DNS_TYPE_AAAA, 300, 16);
+	put("0123456789abcdef", 16);
+	set_counts(1, 0, 0);
+	reply = expect_ok();
+	assert_true(reply.is_unfit);
+	free(reply.image);
+	begin(0, DNS_TYPE_A);
+	put_rr(EXAMPLE_AT, DNS_TYPE_A, 300, 4);
+	put("\300\0\2\1", 4);
+	set_counts(1, 0, 0);
+	reply = expect_ok();
+	assert_true(reply.is_unfit);
+	free(reply.image);
+}
+
 static void negative_without_soa_has_no_ttl(void **state)
 {
 	struct reply reply;
@@ -1250,6 +1356,10 @@ int main(void)
 		cmocka_unit_test(ttl_with_the_top_bit_counts_as_0),
 		cmocka_unit_test(nxdomain_lives_as_long_as_the_soa_says),
 		cmocka_unit_test(nodata_is_negative),
+		cmocka_unit_test(chain_of_aliases_is_followed_to_its_end_in_any_order),
+		cmocka_unit_test(chain_of_aliases_without_an_end_is_no_answer),
+		cmocka_unit_test(alias_alone_is_kept_as_long_as_the_alias),
+		cmocka_unit_test(records_of_another_type_or_name_are_no_answer),
 		cmocka_unit_test(negative_without_soa_has_no_ttl),
 		cmocka_unit_test(soa_of_a_foreign_zone_does_not_count),
 		cmocka_unit_test(servfail_is_not_negative),
