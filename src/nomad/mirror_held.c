@@ -20,6 +20,7 @@
 #define ESCAPED_MAX (3 * SCOPE_NAME_MAX)
 #define PATH_MAX_BYTES 4096
 #define EMPTY_LIST_BYTES 2
+#define CREDIT_MS_MAX (5 * MIRROR_LARGE_PACE_MS) /* a rolling update is told at once; then less */
 
 static void on_answer(void *arg, const struct http_reply *reply);
 
@@ -88,10 +89,25 @@ static bool take(struct held_name *name, const struct http_reply *reply)
 	return mirror_read(&call, reply, false) == 0;
 }
 
+/* Behind a pause the table has moved for others' sake, so that the reply comes at once: then too it
+ * is asked again without one, or it would never be held. */
+static uint64_t next_pause_ms(struct held_name *name)
+{
+	uint64_t now_ms = clock_now_ms();
+
+	name->credit_ms += now_ms - name->credited_ms;
+	name->credited_ms = now_ms;
+	if (name->credit_ms > CREDIT_MS_MAX)
+		name->credit_ms = CREDIT_MS_MAX;
+	if (name->credit_ms < MIRROR_LARGE_PACE_MS)
+		return MIRROR_LARGE_PACE_MS - name->credit_ms;
+	name->credit_ms -= MIRROR_LARGE_PACE_MS;
+	return 0;
+}
+
 static void on_news(struct held_name *name, const struct http_reply *reply)
 {
-	bool is_first = name->index == 0;
-	uint64_t ask_at_ms = name->asked_ms + MIRROR_LARGE_PACE_MS;
+	uint64_t pause_ms = next_pause_ms(name);
 
 	name->index = reply->index;
 	if (!take(name, reply)) {
@@ -100,10 +116,10 @@ static void on_news(struct held_name *name, const struct http_reply *reply)
 	}
 	/* Whether it is gone for good, another request finds out: until then nothing is kept. */
 	name->is_kept = reply->body_length > EMPTY_LIST_BYTES;
-	if (is_first || clock_now_ms() >= ask_at_ms)
-		ask(name);
+	if (pause_ms)
+		name->ask_at_ms = clock_now_ms() + pause_ms;
 	else
-		name->ask_at_ms = ask_at_ms;
+		ask(name);
 }
 
 static void on_answer(void *arg, const struct http_reply *reply)
@@ -176,7 +192,10 @@ void mirror_held_take(struct mirror *mirror, const char *namespace, const char *
 	}
 	if (!free_name)
 		return;
-	*free_name = (struct held_name){ .mirror = mirror, .need = need };
+	*free_name = (struct held_name){ .mirror = mirror,
+					 .need = need,
+					 .credit_ms = CREDIT_MS_MAX,
+					 .credited_ms = clock_now_ms() };
 	snprintf(free_name->namespace, sizeof(free_name->namespace), "%s", namespace);
 	snprintf(free_name->service, sizeof(free_name->service), "%s", service);
 	ask(free_name);

@@ -163,6 +163,7 @@ struct held_name {
 	uint64_t id;				     /* 0: none under way */
 	uint64_t index;				     /* as of the last reply; 0: none yet */
 	uint64_t asked_ms, ask_at_ms;
+	uint64_t credit_ms, credited_ms; /* for replies behind which it may be asked at once */
 	unsigned idle_turns;
 	bool is_kept; /* what is known of it is true until its request says otherwise */
 };
