@@ -37,6 +37,7 @@
 #define EMPTY_LIST_BYTES 2
 #define UNSURE_MS 100	      /* a reply that comes sooner was not held */
 #define LIST_BYTES_MAX 100000 /* some 2,500 names for each change and node: not worth it */
+#define RIGHT_AUDITS 10	      /* while it is doubted, one at a change and every 30 s */
 #define GIVEN_UP_LOG_EVERY_MS 3600000
 
 static void on_answer(void *arg, const struct http_reply *reply);
@@ -390,6 +391,23 @@ void mirror_alarm_retry(struct mirror *mirror)
 		return;
 	alarm->retry_at_ms = soon_ms;
 	mirror_live_arm(mirror);
+}
+
+/* One that was wrong once, because an agent hung for a moment, is believed again some day. */
+void mirror_alarm_audited(struct mirror *mirror, uint64_t index)
+{
+	struct alarm *alarm = &mirror->alarm;
+
+	if (!mirror->alarm_is_doubtful || alarm->index == alarm->audited_index)
+		return;
+	alarm->audited_index = alarm->index;
+	alarm->right_audits = alarm->index < index ? 0 : alarm->right_audits + 1;
+	if (alarm->right_audits < RIGHT_AUDITS)
+		return;
+	alarm->right_audits = 0;
+	mirror->alarm_is_doubtful = false;
+	log_info("nomad", "the held request has told of every change for some time: it is "
+			  "believed again");
 }
 
 bool mirror_alarm_is_elsewhere(const struct mirror *mirror)

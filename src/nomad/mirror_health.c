@@ -152,6 +152,7 @@ void mirror_health_good(struct mirror *mirror, const struct call *call)
 		mirror_live_found(mirror); /* streams and held requests move along */
 	if (mirror->alarm.state == ALARM_REFUSED)
 		mirror_alarm_retry(mirror);
+	mirror_watch_compare(mirror, call);
 	if (!is_change)
 		return;
 	say_found(mirror, http_address_text(mirror->doors.http, call->address));

@@ -66,6 +66,8 @@ struct alarm {
 	uint64_t tokens_milli, tokens_at_ms; /* wakes are paced */
 	bool is_unheld;			     /* it was given up, and has not been held since */
 	struct log_brake unheld_brake;
+	uint64_t audited_index; /* at the last audit, and how many in a row it was right … */
+	unsigned right_audits;	/* … since it was doubted */
 };
 
 enum stream_end {
@@ -234,6 +236,7 @@ void mirror_pulse_stop(struct mirror *mirror);
 /* mirror_alarm.c */
 void mirror_alarm_start(struct mirror *mirror);
 void mirror_alarm_retry(struct mirror *mirror); /* what was refused may be granted by now */
+void mirror_alarm_audited(struct mirror *mirror, uint64_t index); /* the table is there */
 bool mirror_alarm_is_elsewhere(const struct mirror *mirror); /* held where we do not ask any more */
 void mirror_alarm_stop(struct mirror *mirror);
 void mirror_alarm_back(struct mirror *mirror, uint64_t index); /* the table went back */
@@ -334,6 +337,7 @@ void mirror_watch_refresh(struct mirror *mirror, const char *namespace, const ch
 bool mirror_watch_need(const char *namespace, const char *service, struct need *out);
 void mirror_watch_note(struct mirror *mirror, const char *namespace, const char *service);
 void mirror_watch_wake(struct mirror *mirror);
+void mirror_watch_compare(struct mirror *mirror, const struct call *call);
 void mirror_watch_stop(struct mirror *mirror);
 void mirror_watch_forget(struct mirror *mirror);
 uint64_t mirror_watch_tick(struct mirror *mirror, uint64_t now_ms);

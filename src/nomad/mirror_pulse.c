@@ -126,8 +126,10 @@ static void follow(struct mirror *mirror)
 {
 	if (mirror->health.is_holding || mirror->ceiling == CONFIG_MIRROR_LOOKUP)
 		return;
-	if (mirror_alarm_is_elsewhere(mirror))
+	if (mirror_alarm_is_elsewhere(mirror)) {
+		mirror->alarm_is_doubtful = false; /* it was the other one that was wrong */
 		mirror_alarm_start(mirror);
+	}
 	if (mirror_stream_is_elsewhere(mirror)) {
 		mirror_census_stop(mirror);
 		mirror_sync_again(mirror, false, "another agent is followed now");

@@ -245,6 +245,8 @@ static void on_audited(struct call *call, enum call_result result)
 		mirror_sync_back(mirror, call->index);
 	else if (result == CALL_GOOD && mirror->scope.is_all)
 		mirror_sync_heard(mirror, call->index);
+	if (result == CALL_GOOD && !call->was_stale)
+		mirror_alarm_audited(mirror, call->index);
 	if (result == CALL_GOOD && mirror->sync.phase == SYNC_LIVE)
 		mirror_doubt_weigh(mirror, mirror->sync.index);
 }

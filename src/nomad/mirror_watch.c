@@ -99,17 +99,27 @@ static void plan_audit(struct mirror *mirror, uint64_t pause_ms)
 	mirror_live_arm(mirror);
 }
 
+/* A reply that is ahead of the alarm: it has a second to tell the same. */
+void mirror_watch_compare(struct mirror *mirror, const struct call *call)
+{
+	struct watch *watch = &mirror->watch;
+
+	if (call->was_stale || !mirror->scope.is_all || mirror->is_large || watch->suspect_ms ||
+	    mirror_tier(mirror) != TIER_WATCH || call->index <= mirror->alarm.index)
+		return;
+	watch->suspect_index = call->index;
+	watch->suspect_ms = clock_now_ms();
+	mirror_live_arm(mirror);
+}
+
 static void on_audited(struct call *call, enum call_result result)
 {
 	struct mirror *mirror = call->mirror;
 	struct watch *watch = &mirror->watch;
 
 	watch->audit = NULL;
-	if (result == CALL_GOOD && !call->was_stale && mirror->scope.is_all && !mirror->is_large &&
-	    call->index > mirror->alarm.index) {
-		watch->suspect_index = call->index;
-		watch->suspect_ms = clock_now_ms();
-	}
+	if (result == CALL_GOOD && !call->was_stale)
+		mirror_alarm_audited(mirror, call->index);
 	if (mirror->alarm_is_doubtful)
 		plan_audit(mirror, AUDIT_DOUBT_MS);
 	mirror_live_arm(mirror);

@@ -13,6 +13,7 @@ from harness import PATIENCE_S, Client, extended_errors, rcode
 from scene import CHANGED, CONVERGE_S, SLACK_S, Scene, await_tier, instance, services
 
 TOKENS = ["11111111-2222-3333-4444-555555555555", "99999999-2222-3333-4444-555555555555"]
+FEW = 200  # questions a second where several tests run for the same fault
 ERROR_RETURN_S = 4.0    # an agent that answers with errors is asked again after 1 s, 2 s, …
 
 
@@ -294,6 +295,7 @@ FAULTS = {
     "6 status 404": failing("status=404"),
     "6 status 501": failing("status=501"),
     "7 status 429": failing("status=429", retry_after=1),
+    "7 status 429 in plain words": failing("status=429"),
     "8 truncated": failing("truncated"),
     "8 JSON cut": failing("cut-json"),
     "8 bad chunk": failing("bad-chunk"),
@@ -356,6 +358,66 @@ def test_nothing_is_lost_in_the_watch_tier(open_scene, fault):
     await_tier(scene.daemon, "watch", timeout=2 * PATIENCE_S)
     scene.change()
     scene.truth.converge(scene.port, CONVERGE_S, SLACK_S)
+
+
+# What the stream makes up for is seen without it. The rows of a scene come one after the other, but errors do not: each
+# makes the next pause longer.
+GONE = ["2 Nomad down later", "kill -9 and restart", "3 hangs", "17 empty without an index"]
+CATALOGUE = ["13 a namespace nobody knew", "a removal no stream tells", "removals of every Type", "18 odd entries",
+             "service moves", "namespace deleted and created", "16 flapping", "17 shrinks to empty"]
+SCENES = [("watch", GONE), ("lookup", GONE), ("watch", CATALOGUE), ("lookup", CATALOGUE),
+          ("watch", ["4 status 500"]), ("watch", ["5 status 403"]), ("watch", ["11 index 0"]), ("watch", ["14 leader lost for 10 s"]),
+          ("lookup", ["5 status 403"]), ("lookup", ["7 status 429 in plain words"]), ("lookup", ["8 truncated"])]
+LOOKUP_REMOVAL_S = 2.5  # a ttl of one second, and the request that ends it
+
+
+@pytest.mark.parametrize("tier, rows", SCENES, ids=[f"{tier}: {rows[0]} …" for tier, rows in SCENES])
+def test_nothing_is_lost_without_a_stream(open_scene, tier, rows):
+    scene = open_scene(f"--mirror={tier}", "--ttl=1s", "--negative-ttl=1s", tier=tier)
+    if tier == "lookup":
+        scene.truth.removal_s = LOOKUP_REMOVAL_S
+    for fault in rows:
+        with scene.background(f"{tier}: {fault}", is_unknown_failing="403" in fault, rate=FEW):
+            FAULTS[fault](scene)
+        await_tier(scene.daemon, tier, timeout=3 * PATIENCE_S)
+        scene.change()
+        scene.truth.converge(scene.port, CONVERGE_S, SLACK_S)
+
+
+@pytest.mark.parametrize("tier", ["stream", "watch", "lookup"])
+def test_an_agent_that_hangs_is_left_for_the_next(start, upstream, tier):
+    """It takes connections and says nothing; whoever needs a request waits a second, not until it counts as silent."""
+    scene = Scene(start, upstream, listen=["http://127.0.0.1:0", "http://127.0.0.1:0"])
+    try:
+        scene.open(f"--mirror={tier}", "--ttl=1s", "--negative-ttl=1s", "--preload=off", tier=tier)
+        if tier == "lookup":
+            scene.truth.removal_s = LOOKUP_REMOVAL_S
+        with scene.background("an agent hangs", rate=FEW):
+            with scene.truth.outage():
+                scene.nomad.freeze(listener=0)
+                scene.change()
+                scene.truth.converge(scene.port, 12, SLACK_S)  # while all that is asked is known, ten seconds
+            await_tier(scene.daemon, tier, timeout=2 * PATIENCE_S)
+            scene.nomad.clear_log()
+            scene.change()
+            scene.truth.converge(scene.port, CONVERGE_S, SLACK_S)
+        assert scene.load.stop()["worst_ms"] < 3000, "somebody waited for the one that hangs"
+        assert {entry["listener"] for entry in scene.nomad.requests()} == {1}
+        assert scene.nomad.addresses[1] in scene.daemon.admin("/ready")[1]
+    finally:
+        scene.close()
+
+
+def test_a_request_that_is_not_held_is_no_alarm(open_scene):
+    """A proxy between us may answer at once; then `watch` would be a word only."""
+    scene = open_scene("--mirror=watch", "--ttl=1s", "--negative-ttl=1s", tier="watch")
+    scene.nomad.fault("instant", path="/v1/services")
+    scene.nomad.drop_connections()
+    scene.until(lambda: "answered at once" in scene.daemon.output())
+    await_tier(scene.daemon, "lookup")
+    scene.change()
+    scene.truth.converge(scene.port, LOOKUP_REMOVAL_S, SLACK_S)
+    scene.assert_patient(2, 40)
 
 
 def test_nomad_down_at_start(start, upstream):

@@ -1260,6 +1260,52 @@ static void election_that_nobody_asks_about_is_seen_to_end(void **state)
 	assert_null(strstr(text, "knows no leader"));
 }
 
+/* ---- an alarm that does not ring ---- */
+
+static void alarm_that_does_not_ring_is_found_by_any_reply(void **state)
+{
+	(void)state;
+	open_watch();
+	need(NEED_REFRESH, "default", "web");
+	answer(WEB, ONE("192.0.2.1"), 12); /* the table has moved on, and nobody said so */
+	advance(1000);
+	assert_int_equal(metric(METRIC_NOMAD_MISSED_CHANGES), 1);
+	assert_false(is_live("web.default"));
+	answer(ALARM, "[]", 12);
+	assert_int_equal(mirror_tier(mirror), TIER_WATCH);
+}
+
+static void reply_that_is_ahead_of_the_alarm_by_a_moment_means_nothing(void **state)
+{
+	(void)state;
+	open_watch();
+	need(NEED_REFRESH, "default", "web");
+	answer(WEB, ONE("192.0.2.1"), 12);
+	advance(10);
+	answer(ALARM_10, "[]", 12);
+	advance(1000);
+	assert_int_equal(metric(METRIC_NOMAD_MISSED_CHANGES), 0);
+}
+
+static void alarm_that_was_right_ten_times_is_believed_again(void **state)
+{
+	uint64_t index = 10;
+
+	(void)state;
+	open_watch();
+	mirror->alarm_is_doubtful = true;
+	for (int i = 0; i < 10; i++) {
+		char path[80];
+
+		assert_true(mirror->alarm_is_doubtful);
+		snprintf(path, sizeof(path), ALARM "&index=%" PRIu64 "&wait=60s", index);
+		answer(path, "[]", ++index);
+		advance(31000);
+		answer(PROBE, "[]", index);
+	}
+	assert_false(mirror->alarm_is_doubtful);
+}
+
 /* ---- another configuration ---- */
 
 static void reload_that_changes_nothing_asks_for_nothing(void **state)
@@ -1460,6 +1506,9 @@ int main(void)
 		TEST(first_agent_is_followed_again_when_it_is_back),
 		TEST(refused_alarm_is_tried_again),
 		TEST(election_that_nobody_asks_about_is_seen_to_end),
+		TEST(alarm_that_does_not_ring_is_found_by_any_reply),
+		TEST(reply_that_is_ahead_of_the_alarm_by_a_moment_means_nothing),
+		TEST(alarm_that_was_right_ten_times_is_believed_again),
 		TEST(reload_that_changes_nothing_asks_for_nothing),
 		TEST(reload_tries_again_for_what_was_refused),
 		TEST(small_catalogue_is_loaded_ahead),
