@@ -23,12 +23,12 @@ def begin(start, upstream, clock):
     """begin(tier, *options) → (daemon, its fake), in that tier, everything loaded."""
     fakes = []
 
-    def run(tier, *options, count=12, has_stream=True):
-        nomad = FakeNomad(catalogue={"Services": services(count)})
+    def run(tier, *options, count=12, has_stream=True, **args):
+        nomad = FakeNomad(catalogue={"Services": services(count)}, **args)
         nomad.has_event_broker = has_stream
         nomad.start()
         fakes.append(nomad)
-        daemon = start(*options, nomad=nomad.address, forward=upstream.address, env=clock.env)
+        daemon = start(*options, nomad=nomad.addresses, forward=upstream.address, env=clock.env)
         await_tier(daemon, tier, timeout=2 * PATIENCE_S)
         Truth(nomad).converge(daemon.port, CONVERGE_S, SLACK_S)
         return daemon, nomad
@@ -216,3 +216,56 @@ def test_an_explicit_stream_stays_a_stream(begin, clock):
     clock.set(1, nomad)
     assert_said(daemon, "more than two changes a second", 0)
     await_tier(daemon, "stream")
+
+
+@pytest.mark.parametrize("tier", ["stream", "watch"])
+def test_a_hanging_agent_is_noticed_while_all_that_is_asked_is_known(begin, clock, tier):
+    """Nobody needs a request then. The next agent is followed, and the first one again when it is back."""
+    daemon, nomad = begin(tier, f"--mirror={tier}", "--ttl=60s", listen=["http://127.0.0.1:0"] * 2)
+    client = Client(daemon)
+    clock.set(5, nomad)
+    nomad.freeze(listener=0)
+    nomad.deregister(ServiceName="svc0", Address="10.10.0.1")
+    begun = time.monotonic()
+    eventually(lambda: assert_records_are(client, "svc0.default.nomad", "10.11.0.1"), PATIENCE_S + SLACK_S)
+    taken_s = 5 * (time.monotonic() - begun)
+    assert taken_s < 20 + 5 * SLACK_S, f"{taken_s} s of the daemon's"
+    eventually(lambda: assert_followed(daemon, nomad, 1))
+    nomad.thaw()
+    clock.set(20, nomad)
+    eventually(lambda: assert_followed(daemon, nomad, 0), PATIENCE_S + SLACK_S)
+    clock.set(1, nomad)
+    eventually(lambda: assert_follows_at(daemon, nomad, tier))
+
+
+def assert_records_are(client, name, *addresses):
+    assert records(client.ask(name)) == list(addresses)
+
+
+def assert_followed(daemon, nomad, listener):
+    assert nomad.addresses[listener] in daemon.admin("/ready")[1]
+
+
+def assert_follows_at(daemon, nomad, tier):
+    """The held request has moved too: nothing is left at the other agent."""
+    await_tier(daemon, tier)
+    nomad.clear_log()
+    nomad.register(instance("svc2", "10.95.0.1"))
+    eventually(lambda: assert_listeners(nomad, 0), 2)
+
+
+def assert_listeners(nomad, listener):
+    assert {entry["listener"] for entry in nomad.requests()} == {listener}
+
+
+def test_an_alarm_that_does_not_ring_is_found_out(begin, clock):
+    """It rests on how Nomad wakes those who watch what is not there."""
+    daemon, nomad = begin("watch", "--mirror=watch", "--ttl=60s")
+    client = Client(daemon)
+    nomad.deafen_alarm()
+    nomad.deregister(ServiceName="svc0", Address="10.10.0.1")
+    clock.set(5, nomad)
+    eventually(lambda: assert_records_are(client, "svc0.default.nomad", "10.11.0.1"), PATIENCE_S + SLACK_S)
+    assert_said(daemon, "the held request did not tell of a change")
+    assert daemon.metrics()["nomad_dns_nomad_missed_changes_total"] >= 1
+    await_tier(daemon, "watch")
