@@ -18,7 +18,7 @@
 #define ACTIVE_MAX 6   /* questions put at a time … */
 #define LEISURE_MAX 4  /* … with room for those somebody waits for … */
 #define REQUESTS_MAX 8 /* … so that of http's connections two are left for stale ones */
-#define REPEATS_MAX 3  /* a reply that an event has overtaken */
+#define REPEATS_MAX 8  /* a reply that an event has overtaken */
 #define COMPLAIN_EVERY_MS 60000
 #define ESCAPED_MAX (3 * 256 + 1)
 

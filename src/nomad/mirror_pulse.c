@@ -128,6 +128,8 @@ static void follow(struct mirror *mirror)
 		return;
 	if (mirror_alarm_is_elsewhere(mirror)) {
 		mirror->alarm_is_doubtful = false; /* it was the other one that was wrong */
+		mirror_held_drop(mirror);
+		mirror->large.choose_ms = clock_now_ms();
 		mirror_alarm_start(mirror);
 	}
 	if (mirror_stream_is_elsewhere(mirror)) {

@@ -631,6 +631,20 @@ static void with_a_filter_every_event_is_followed_by_a_request(void **state)
 	answer(filtered, ONE("192.0.2.3"), 12);
 	assert_non_null(strstr(fake_text("web.default"), "192.0.2.3"));
 	assert_true(is_live("web.default"));
+	need(NEED_SERVICE, "default", "web"); /* overtaken six times, and no failure */
+	line(STREAM, EVENT(21, "ServiceRegistration", "b", "192.0.2.2"));
+	answer(filtered, ONE("192.0.2.2"), 20);
+	line(STREAM, EVENT(22, "ServiceRegistration", "b", "192.0.2.2"));
+	answer(filtered, ONE("192.0.2.2"), 21);
+	line(STREAM, EVENT(23, "ServiceRegistration", "b", "192.0.2.2"));
+	answer(filtered, ONE("192.0.2.2"), 22);
+	line(STREAM, EVENT(24, "ServiceRegistration", "b", "192.0.2.2"));
+	answer(filtered, ONE("192.0.2.2"), 23);
+	line(STREAM, EVENT(25, "ServiceRegistration", "b", "192.0.2.2"));
+	answer(filtered, ONE("192.0.2.2"), 24);
+	answer(filtered, ONE("192.0.2.5"), 25);
+	assert_int_equal(last_word(), NEED_CAME);
+	assert_non_null(strstr(fake_text("web.default"), "192.0.2.5"));
 }
 
 static void body_that_was_read_in_part_is_asked_for_again_soon(void **state)
