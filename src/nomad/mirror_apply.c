@@ -87,6 +87,7 @@ static void take_index(struct mirror *mirror, uint64_t index, uint64_t hash)
 	}
 	if (sync->behind_ms && mirror_sync_has_seen(mirror, sync->behind_index)) {
 		sync->behind_ms = 0;
+		sync->vain_doubts += sync->is_doubtful;
 		mirror_sync_heard(mirror, sync->heard_index);
 		mirror_live_names(mirror);
 	}

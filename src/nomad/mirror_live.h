@@ -132,6 +132,7 @@ struct sync {
 	uint64_t heard_index;		  /* the highest that anybody told of the table */
 	uint64_t behind_index, behind_ms; /* since when the stream has not got there */
 	bool is_doubtful;		  /* for so long that what is held was made old */
+	unsigned vain_doubts;		  /* in a row: what was missing came */
 	uint64_t audit_at_ms, audited_ms; /* at 0: none planned */
 	uint64_t list_at_ms;		  /* 0: not waiting for its turn */
 	struct call *call;		  /* the list or probe under way */

@@ -14,7 +14,9 @@
 #include "nomad/json.h"
 #include "nomad/mirror_parts.h"
 
-#define DOUBT_MS 500	   /* behind that long, what is held is believed no more … */
+#define DOUBT_MS 500	 /* behind that long, what is held is believed no more … */
+#define DOUBT_MS_MAX 800 /* (later each time that what was missing came) */
+#define VAIN_MS 100
 #define BEHIND_MS_MAX 1000 /* … and the stream neither */
 #define RETRY_MS_MIN 1000
 #define RETRY_MS_MAX 30000
@@ -353,6 +355,7 @@ static void notice_behind(struct mirror *mirror)
 {
 	struct sync *sync = &mirror->sync;
 
+	sync->vain_doubts = 0;
 	metrics_add(mirror->doors.metrics, METRIC_NOMAD_MISSED_CHANGES, 1);
 	if (mirror->alarm.state == ALARM_ARMED && mirror->alarm.index < sync->behind_index &&
 	    mirror->scope.is_all && !mirror->alarm_is_doubtful) {
@@ -377,9 +380,17 @@ static void relist(struct mirror *mirror)
 	mirror_sync_list(mirror);
 }
 
+/* A server that lags, and catches up each time, is given more of its second. */
+static uint64_t doubt_ms(const struct sync *sync)
+{
+	uint64_t patience_ms = DOUBT_MS + (uint64_t)sync->vain_doubts * VAIN_MS;
+
+	return patience_ms < DOUBT_MS_MAX ? patience_ms : DOUBT_MS_MAX;
+}
+
 static uint64_t behind_next_ms(const struct sync *sync)
 {
-	return sync->behind_ms + (sync->is_doubtful ? BEHIND_MS_MAX : DOUBT_MS);
+	return sync->behind_ms + (sync->is_doubtful ? BEHIND_MS_MAX : doubt_ms(sync));
 }
 
 uint64_t mirror_sync_tick(struct mirror *mirror, uint64_t now_ms)
@@ -414,7 +425,7 @@ uint64_t mirror_sync_tick(struct mirror *mirror, uint64_t now_ms)
 		notice_behind(mirror);
 		return now_ms;
 	}
-	if (sync->behind_ms && now_ms >= sync->behind_ms + DOUBT_MS && !sync->is_doubtful) {
+	if (sync->behind_ms && now_ms >= sync->behind_ms + doubt_ms(sync) && !sync->is_doubtful) {
 		sync->is_doubtful = true;
 		mirror_live_expire(mirror);
 	}

@@ -197,6 +197,25 @@ static void what_is_held_is_old_before_a_second_has_passed(void **state)
 	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
 }
 
+static void server_that_lags_and_catches_up_is_given_more_time(void **state)
+{
+	char path[80], text[400];
+	uint64_t index = 10;
+
+	(void)state;
+	open_live();
+	for (unsigned turn = 0; turn < 4; turn++) {
+		snprintf(path, sizeof(path), ALARM "&index=%" PRIu64 "&wait=60s", index);
+		answer(path, "[]", ++index);
+		advance(700);
+		assert_int_equal(is_live("web.default"), turn == 3);
+		snprintf(text, sizeof(text), "{\"Index\":%" PRIu64 ",\"Events\":[]}", index);
+		line(STREAM, text);
+		need(NEED_SERVICE, "default", "web");
+		answer(WEB, ONE("192.0.2.1"), index);
+	}
+}
+
 static void unknown_namespace_is_asked_about_while_the_stream_is_behind(void **state)
 {
 	(void)state;
@@ -1456,6 +1475,7 @@ int main(void)
 		TEST(restart_within_settle_is_not_seen),
 		TEST(change_that_only_the_alarm_told_is_found_within_a_second),
 		TEST(what_is_held_is_old_before_a_second_has_passed),
+		TEST(server_that_lags_and_catches_up_is_given_more_time),
 		TEST(unknown_namespace_is_asked_about_while_the_stream_is_behind),
 		TEST(any_namespace_is_asked_about_while_the_stream_is_in_doubt),
 		TEST(later_frame_does_not_hide_one_that_is_missing),
