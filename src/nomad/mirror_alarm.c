@@ -38,6 +38,7 @@
 #define UNSURE_MS 100	      /* a reply that comes sooner was not held */
 #define LIST_BYTES_MAX 100000 /* some 2,500 names for each change and node: not worth it */
 #define RIGHT_AUDITS 10	      /* while it is doubted, one at a change and every 30 s */
+#define GIVEN_UP_SOON_MS 3000
 #define GIVEN_UP_LOG_EVERY_MS 3600000
 
 static void on_answer(void *arg, const struct http_reply *reply);
@@ -84,15 +85,19 @@ static void fail(struct mirror *mirror)
 		mirror_health_probe_now(mirror);
 }
 
-/* What stands there is no alarm. What is asked for is kept for its TTL until it is tried again. */
+/* What stands there is no alarm. What is asked for is kept for its TTL until it is tried again:
+ * once soon, since it may have been a moment's false index, and then seldom. */
 static void give_up(struct mirror *mirror, const char *why)
 {
 	struct alarm *alarm = &mirror->alarm;
-	uint64_t pause_ms = (uint64_t)REFUSED_MS_MIN << alarm->refusals, held;
+	uint64_t pause_ms = GIVEN_UP_SOON_MS, held;
 
 	drop_legs(mirror);
-	if (alarm->refusals < REFUSALS_MAX)
-		alarm->refusals++;
+	if (alarm->is_unheld) {
+		pause_ms = (uint64_t)REFUSED_MS_MIN << alarm->refusals;
+		if (alarm->refusals < REFUSALS_MAX)
+			alarm->refusals++;
+	}
 	if (pause_ms > REFUSED_MS_MAX)
 		pause_ms = REFUSED_MS_MAX;
 	alarm->step = STEPS_MAX;
