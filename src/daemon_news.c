@@ -290,7 +290,6 @@ static void renew_upstreams(struct daemon *d)
 	tell_all(d, WORKER_UPSTREAMS, &d->upstreams_owed);
 }
 
-/* Whether it is in effect now. Takes `next` over. */
 /* Where, as whom and how Nomad is followed. */
 static const char *const nomad_options[] = {
 	"nomad-address",
@@ -311,6 +310,7 @@ static const char *const nomad_options[] = {
 	NULL,
 };
 
+/* Whether it is in effect now. Takes `next` over. */
 static bool apply_config(struct daemon *d, struct config *next)
 {
 	char why[512], differences[256];

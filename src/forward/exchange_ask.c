@@ -318,15 +318,15 @@ bool exchange_ask_tcp(struct exchange *exchange, int upstream, uint64_t now_ms)
 
 bool exchange_ask_udp_instead(struct exchange *exchange, uint64_t now_ms)
 {
-	const struct question *question = exchange->question;
+	size_t length;
+	const uint8_t *route = upstream_route(exchange->question, &length);
 	uint64_t asked = 0;
 	int upstream;
 
 	for (unsigned i = 0; i < exchange->udp_sends; i++)
 		asked |= UINT64_C(1) << exchange->udp[i].attempt.upstream;
 	while (exchange->udp_sends < EXCHANGE_UDP_SLOTS) {
-		upstream = upstream_choose(exchange->health, question->folded,
-					   question->name_length, asked, 0, now_ms);
+		upstream = upstream_choose(exchange->health, route, length, asked, 0, now_ms);
 		if (upstream < 0)
 			return false;
 		asked |= UINT64_C(1) << upstream;

@@ -1021,6 +1021,33 @@ static void short_answer_of_another_is_taken_when_tcp_fails_everywhere(void **st
 	close_two();
 }
 
+/* RFC 4035 §3.1.4.1: DS lives in the parent; the child's own servers would deny it. */
+static void ds_of_a_domain_never_goes_to_its_own_upstream(void **state)
+{
+	struct config_forward forward[2] = { { .kind = CONFIG_FORWARD_ADDRESS },
+					     { .kind = CONFIG_FORWARD_ADDRESS } };
+	struct config config = { .forward = forward, .forward_count = 2 };
+	struct upstream_list *list;
+	struct query *query;
+
+	(void)state;
+	fake_open(&first, "t", "c");
+	fake_open(&second, "a", NULL);
+	forward[0].address = first.addr;
+	forward[1].address = second.addr;
+	forward[1].domain_length = (uint8_t)name_parse("corp.example", forward[1].domain);
+	list = upstream_list_new(&config, NULL, 0);
+	forward_stage_set_upstreams(stage, list);
+	upstream_list_drop(list);
+	query = prepare(0, "corp.example", PLENTY_MS);
+	query->question.type = DNS_TYPE_DS;
+	wait_for(query);
+	run_until_ends(1);
+	assert_int_equal(got.failures, 1);
+	assert_int_equal(second.udp_count, 0);
+	close_two();
+}
+
 /* ---- the stage ---- */
 
 static void query_that_vanished_is_not_called_and_the_reply_is_kept(void **state)
@@ -1544,6 +1571,7 @@ int main(void)
 		loop_test(silent_tcp_goes_to_the_next_upstream),
 		loop_test(truncated_everywhere_without_tcp_fails),
 		loop_test(short_answer_of_another_is_taken_when_tcp_fails_everywhere),
+		loop_test(ds_of_a_domain_never_goes_to_its_own_upstream),
 		loop_test(query_that_vanished_is_not_called_and_the_reply_is_kept),
 		loop_test(failure_is_remembered_for_a_moment),
 		loop_test(name_that_fails_again_is_remembered_longer),
