@@ -13,6 +13,9 @@
 #include "dns/dns.h"
 #include "forward/exchange_ask.h"
 
+/* A crowd that comes together is one. */
+#define JOIN_AFTER_MS 100
+
 static void count(const struct exchange *exchange, enum metric metric)
 {
 	metrics_add(exchange->doors->metrics, metric, 1);
@@ -135,7 +138,7 @@ static void wait_or_finish(struct exchange *exchange, uint64_t now_ms)
 		finish(exchange, NULL);
 		return;
 	}
-	exchange_ask_nobody(exchange, now_ms);
+	exchange_ask_rest(exchange, now_ms);
 }
 
 static void end_silent_probe(struct exchange *exchange)
@@ -165,12 +168,18 @@ static void on_timer(uv_timer_t *timer)
 		finish(exchange, NULL);
 		return;
 	}
+	if (exchange->rests_since_ms) {
+		if (!exchange_ask_last(exchange, now_ms))
+			wait_or_finish(exchange, now_ms);
+		return;
+	}
 	switch (exchange->phase) {
 	case EXCHANGE_OVER_UDP:
 		if (exchange_ask_bare(exchange, now_ms) ||
 		    exchange_ask_udp(exchange, !exchange->refusal.image, now_ms))
 			return;
-		if (!exchange->refusal.image && is_anything_open(exchange) &&
+		if (!exchange->refusal.image &&
+		    (is_anything_open(exchange) || exchange->paused_ms > 0) &&
 		    exchange_ask_tcp(exchange, -1, now_ms))
 			return;
 		wait_or_finish(exchange, now_ms);
@@ -211,10 +220,8 @@ static void on_setback(struct exchange *exchange, int upstream, uint64_t now_ms)
 	if (is_anything_open(exchange) && !was_awaited && exchange->awaited >= 0)
 		return;
 	if (!exchange->refusal.image && exchange->phase == EXCHANGE_OVER_UDP &&
-	    exchange->udp_sends < EXCHANGE_UDP_SENDS) {
-		exchange_ask_pause(exchange, now_ms);
+	    exchange_ask_pause(exchange, now_ms))
 		return;
-	}
 	if (exchange->phase == EXCHANGE_OVER_TCP && exchange_ask_udp_instead(exchange, now_ms))
 		return;
 	/* No UDP reply will be whole either. */
@@ -457,6 +464,16 @@ void exchange_start(struct exchange *exchange, const struct exchange_doors *door
 	uv_timer_init(doors->loop, &exchange->timer);
 	exchange->timer.data = exchange;
 	exchange_ask_begin(exchange, now_ms);
+}
+
+void exchange_join(struct exchange *exchange, uint64_t now_ms)
+{
+	uint64_t since_ms =
+		exchange->rests_since_ms ? exchange->rests_since_ms : exchange->last_sent_ms;
+
+	if (exchange->phase == EXCHANGE_DONE || since_ms == 0 || now_ms - since_ms < JOIN_AFTER_MS)
+		return;
+	(void)exchange_ask_last(exchange, now_ms);
 }
 
 void exchange_abort(struct exchange *exchange)

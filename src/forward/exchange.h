@@ -68,6 +68,10 @@ struct exchange {
 	uint64_t bare;	   /* upstreams that have refused EDNS: asked without */
 	uint64_t bare_due; /* those of them that are still to be asked so */
 	bool was_truncated;
+	bool has_rested;	 /* it waited once for what was sent before the last send */
+	uint64_t rests_since_ms; /* nobody is awaited and all early questions are out; 0: not so */
+	uint64_t last_sent_ms;	 /* when the last question went out, 0: it did not yet */
+	uint64_t paused_ms;	 /* in which resolvers that refused might have come back */
 	bool had_network_error;
 	struct reply refusal; /* the last reply that is no answer; image NULL: none */
 	bool is_refusal_ours; /* it would say something about us: it does not go out */
@@ -91,6 +95,9 @@ struct exchange {
 void exchange_start(struct exchange *exchange, const struct exchange_doors *doors,
 		    const struct question *question, struct upstream_health *health,
 		    struct exchange_tcp_pool *tcp_pool, uint64_t deadline_ms, uint64_t now_ms);
+
+/* Somebody else waits for it from now on: when nothing but waiting was left, it asks once more. */
+void exchange_join(struct exchange *exchange, uint64_t now_ms);
 
 /* Ends it without a word. Does nothing when it is done already. */
 void exchange_abort(struct exchange *exchange);

@@ -13,8 +13,11 @@
 #include "dns/dns.h"
 #include "forward/loop.h"
 
-/* When all have refused the packet: a resolver that restarts is back by then. */
+/* When all have refused the packet: a resolver that restarts is back by then. In all a little less
+ * than the two seconds in which a client wants to hear that nobody can be reached. */
 #define REFUSED_PAUSE_MS 300
+#define REFUSED_PAUSES_MS 1800
+#define NO_SOCKET_PAUSE_MS 300
 #define SHARE_MIN_MS 100	 /* near the deadline: not all questions in one burst */
 #define TCP_PATIENCE_MIN_MS 1000 /* a handshake, a lost SYN's first repetition not included */
 
@@ -38,10 +41,36 @@ static void wait_at_most(struct exchange *exchange, uint64_t wait_ms, uint64_t n
 		       wait_ms < left_ms ? wait_ms : left_ms, 0);
 }
 
-void exchange_ask_pause(struct exchange *exchange, uint64_t now_ms)
+/* The first ones are short, for most restarts are; the last try is at the end of the time. */
+bool exchange_ask_pause(struct exchange *exchange, uint64_t now_ms)
+{
+	uint64_t left_ms = REFUSED_PAUSES_MS - exchange->paused_ms;
+	uint64_t pause_ms = REFUSED_PAUSE_MS + exchange->paused_ms;
+
+	if (left_ms == 0)
+		return false;
+	if (exchange->udp_sends >= EXCHANGE_UDP_SENDS || pause_ms > left_ms)
+		pause_ms = left_ms;
+	exchange->paused_ms += pause_ms;
+	exchange->awaited = -1;
+	wait_at_most(exchange, pause_ms, now_ms);
+	return true;
+}
+
+void exchange_ask_later(struct exchange *exchange, uint64_t now_ms)
 {
 	exchange->awaited = -1;
-	wait_at_most(exchange, REFUSED_PAUSE_MS, now_ms);
+	wait_at_most(exchange, NO_SOCKET_PAUSE_MS, now_ms);
+}
+
+void exchange_ask_rest(struct exchange *exchange, uint64_t now_ms)
+{
+	uint64_t left_ms = exchange->deadline_ms > now_ms ? exchange->deadline_ms - now_ms : 0;
+
+	exchange->awaited = -1;
+	exchange->rests_since_ms = now_ms;
+	wait_at_most(exchange, exchange->has_rested ? left_ms : left_ms / 2, now_ms);
+	exchange->has_rested = true;
 }
 
 void exchange_ask_nobody(struct exchange *exchange, uint64_t now_ms)
@@ -210,7 +239,7 @@ static bool send_udp(struct exchange *exchange, int upstream, uint64_t now_ms)
 	int result = open_udp(exchange, &exchange->udp[exchange->udp_sends], upstream, now_ms);
 
 	if (exchange_ask_is_own_failure(result)) {
-		exchange_ask_pause(exchange, now_ms);
+		exchange_ask_later(exchange, now_ms);
 		return true;
 	}
 	exchange->udp_sends++;
@@ -220,6 +249,7 @@ static bool send_udp(struct exchange *exchange, int upstream, uint64_t now_ms)
 		return false;
 	}
 	exchange->awaited = upstream;
+	exchange->rests_since_ms = 0;
 	wait_at_most(exchange, share_of_patience(exchange, upstream, now_ms), now_ms);
 	return true;
 }
@@ -264,6 +294,7 @@ static bool send_tcp(struct exchange *exchange, int upstream, uint64_t now_ms)
 	}
 	exchange->tcp[exchange->tcp_sends - 1].tcp.is_last_send = exchange->tcp_sends > 1;
 	exchange->awaited = upstream;
+	exchange->rests_since_ms = 0;
 	wait_at_most(exchange,
 		     patience_ms < TCP_PATIENCE_MIN_MS ? TCP_PATIENCE_MIN_MS : patience_ms, now_ms);
 	return true;
@@ -314,6 +345,16 @@ bool exchange_ask_tcp(struct exchange *exchange, int upstream, uint64_t now_ms)
 		upstream = -1;
 	}
 	return false;
+}
+
+bool exchange_ask_last(struct exchange *exchange, uint64_t now_ms)
+{
+	int upstream = choose_but(exchange, 0, now_ms);
+
+	exchange->phase = EXCHANGE_OVER_TCP;
+	exchange->last_sent_ms = now_ms;
+	return upstream >= 0 && exchange->tcp_sends < EXCHANGE_TCP_SENDS &&
+	       send_tcp(exchange, upstream, now_ms);
 }
 
 bool exchange_ask_udp_instead(struct exchange *exchange, uint64_t now_ms)
@@ -410,6 +451,6 @@ void exchange_ask_begin(struct exchange *exchange, uint64_t now_ms)
 {
 	mix_case(exchange);
 	if (!exchange_ask_udp(exchange, true, now_ms))
-		exchange_ask_pause(exchange, now_ms);
+		exchange_ask_later(exchange, now_ms);
 	send_probe(exchange, now_ms);
 }

@@ -50,8 +50,19 @@ bool exchange_ask_has_other_edns(const struct exchange *exchange, uint64_t now_m
  * it shows; the right one may still come meanwhile. */
 void exchange_ask_without_case(struct exchange *exchange, int upstream, uint64_t now_ms);
 
-/* Awaits nobody for a moment, in which a resolver that refused may come back. */
-void exchange_ask_pause(struct exchange *exchange, uint64_t now_ms);
+/* Awaits nobody for a moment, in which a resolver that refused may come back. False: it has had the
+ * time that a restart takes. */
+bool exchange_ask_pause(struct exchange *exchange, uint64_t now_ms);
+
+/* Waits for want of a socket. */
+void exchange_ask_later(struct exchange *exchange, uint64_t now_ms);
+
+/* Awaits nobody; the timer rings when it is time for the last question, which is kept back for
+ * those who are back by then. */
+void exchange_ask_rest(struct exchange *exchange, uint64_t now_ms);
+
+/* That question: over TCP, to whoever is most likely to answer, asked before or not. */
+bool exchange_ask_last(struct exchange *exchange, uint64_t now_ms);
 
 /* Awaits nobody; the timer rings at the deadline. */
 void exchange_ask_nobody(struct exchange *exchange, uint64_t now_ms);

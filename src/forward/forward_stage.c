@@ -19,6 +19,8 @@
 #include "forward/turns.h"
 #include "forward/works.h"
 
+/* So long a question waits, in line and for upstreams all of which refuse the packet. */
+#define UNREACHABLE_MS 1900
 #define EXCHANGES_MIN 16 /* that may begin, however few sockets there are */
 
 struct work { /* one exchange and who waits for it */
@@ -27,7 +29,7 @@ struct work { /* one exchange and who waits for it */
 	struct list waiting;	  /* struct query, by_cause */
 	struct turn turn;	  /* of who asked first */
 	struct era *era;
-	uint64_t deadline_ms, began_ms;
+	uint64_t deadline_ms, asked_ms, began_ms;
 	bool is_outdated;  /* its name was flushed: who waits gets the reply, and nobody else */
 	bool begins_again; /* the upstreams it had are gone */
 	struct exchange *exchange; /* NULL: not begun */
@@ -52,6 +54,8 @@ struct forward_stage {
 	char loop_text[UPSTREAM_TEXT_MAX + 48];
 	uint64_t last_reply_ms; /* from any upstream */
 	struct failures failures;
+	/* By group of upstreams: the last word from there was that nobody listens. */
+	bool is_unreachable[TURNS_GROUPS];
 	bool is_closing;
 	void (*closed)(void *arg);
 	void *closed_arg;
@@ -298,6 +302,31 @@ static enum verdict refuse_work(struct forward_stage *stage, struct answer *out)
 	return VERDICT_FAILED;
 }
 
+/* Who stood in line behind questions that nobody took is not to wait all over again. */
+static uint64_t give_up_ms(const struct work *work)
+{
+	uint64_t unreachable_ms = work->asked_ms + UNREACHABLE_MS;
+
+	if (!work->stage->is_unreachable[work->turn.group] || work->deadline_ms < unreachable_ms)
+		return work->deadline_ms;
+	return unreachable_ms;
+}
+
+/* One that is still in line, for upstreams that cannot be reached. */
+static void fail_work(struct work *work)
+{
+	const struct forward_doors *doors = &work->stage->doors;
+	struct list *node;
+
+	works_hide(&work->stage->works, &work->entry);
+	metrics_add(doors->metrics, METRIC_UPSTREAM_FAILED, 1);
+	doors->on_reply(doors->arg, &work->entry.question, NULL);
+	while ((node = list_pop(&work->waiting)))
+		doors->on_failed(doors->arg, list_entry(node, struct query, by_cause),
+				 DNS_EDE_NETWORK_ERROR, "upstream resolvers cannot be reached");
+	doors->on_end(doors->arg);
+}
+
 /* False: out of memory. */
 static bool start_work(struct forward_stage *stage, struct work *work, uint64_t now_ms)
 {
@@ -310,7 +339,7 @@ static bool start_work(struct forward_stage *stage, struct work *work, uint64_t 
 	work->began_ms = now_ms;
 	work->era = era_hold(stage->era);
 	exchange_start(work->exchange, &stage->exchange_doors, &work->entry.question,
-		       work->era->health, work->era->pool, work->deadline_ms, now_ms);
+		       work->era->health, work->era->pool, give_up_ms(work), now_ms);
 	return true;
 }
 
@@ -322,8 +351,9 @@ static void serve_next(struct forward_stage *stage, uint64_t now_ms)
 	while ((turn = turns_next(&stage->turns))) {
 		struct work *work = list_entry(turn, struct work, turn);
 
-		if (!list_is_empty(&work->waiting) && now_ms < work->deadline_ms &&
-		    start_work(stage, work, now_ms))
+		if (!list_is_empty(&work->waiting) && now_ms >= give_up_ms(work))
+			fail_work(work);
+		else if (!list_is_empty(&work->waiting) && start_work(stage, work, now_ms))
 			continue;
 		forsake(work);
 		turns_end(&stage->turns, turn);
@@ -356,6 +386,8 @@ enum verdict forward_stage_wait(struct forward_stage *stage, struct query *query
 	if (same) {
 		work = list_entry(same, struct work, entry);
 		list_append(&work->waiting, &query->by_cause);
+		if (work->exchange)
+			exchange_join(work->exchange, now_ms);
 		metrics_add(stage->doors.metrics, METRIC_UPSTREAM_COALESCED, 1);
 		return VERDICT_PENDING;
 	}
@@ -367,6 +399,7 @@ enum verdict forward_stage_wait(struct forward_stage *stage, struct query *query
 	work->stage = stage;
 	work->entry.hash = hash;
 	work->deadline_ms = query->deadline_ms;
+	work->asked_ms = now_ms;
 	work->entry.question = query->question;
 	list_init(&work->waiting);
 	if (!begin_work(stage, work, &query->client.peer, now_ms)) {
@@ -419,6 +452,8 @@ static void on_exchange_done(struct exchange *exchange, struct reply *reply, uin
 		metrics_add(doors->metrics, METRIC_UPSTREAM_FAILED, 1);
 	if (reply)
 		work->stage->last_reply_ms = now_ms;
+	work->stage->is_unreachable[work->turn.group] =
+		!reply && ede == DNS_EDE_NETWORK_ERROR && exchange->had_network_error;
 	/* Our own refusal, by way of the upstream that led back to us. */
 	if (failed_rcode_of(reply) && work->era == work->stage->era &&
 	    leads_only_back(work->stage, &work->entry.question, now_ms)) {

@@ -202,6 +202,49 @@ def test_one_client_s_flood_leaves_the_others_places_in_the_line(one_worker):
                 assert took_s > 1, "refused at once"
 
 
+def test_an_upstream_that_restarts_fails_no_question(one_worker):
+    """The only one, away for a second and a half: its sockets refuse, and who asks meanwhile still waits."""
+    with FakeUpstream() as fake:
+        port = one_worker(fake).port
+        assert load.rcode(load.ask(port, "before.example.org")) == 0
+        fake.down()
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            pending = [pool.submit(load.ask, port, name, load.A, 6) for name in names("r", 16)]
+            time.sleep(1.5)
+            fake.up()
+            replies = [future.result() for future in pending]
+        assert all(reply is not None and load.rcode(reply) == 0 for reply in replies)
+
+
+def test_nobody_waits_longer_than_two_seconds_for_what_cannot_be_reached(one_worker):
+    """However many names are asked for: those in line learn it from those before them."""
+    with FakeUpstream() as fake:
+        fake.down()
+        port = one_worker(fake).port
+        times = [took for took, _ in timed(port, names("i", 3000), 1000)]
+        assert max(times) < 2.5, f"{max(times):.2f} s"
+
+
+def timed(port, asked, per_second):
+    """(seconds, reply) of each, asked at that pace over one socket, whatever the others do."""
+    began, sent, found = time.monotonic(), {}, []
+    asker = load.connect(port)
+    asker.setblocking(False)
+    with contextlib.closing(asker):
+        while len(found) < len(asked) and time.monotonic() - began < len(asked) / per_second + 8:
+            with contextlib.suppress(BlockingIOError):
+                while len(sent) < min(len(asked), (time.monotonic() - began) * per_second):
+                    asker.send(load.question(asked[len(sent)], load.A, len(sent)))
+                    sent[len(sent)] = time.monotonic()
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    reply = asker.recv(65535)
+                    found.append((time.monotonic() - sent[int.from_bytes(reply[:2], "big")], reply))
+            time.sleep(0.002)
+    assert len(found) == len(asked), f"{len(found)} of {len(asked)} answered"
+    return found
+
+
 # ---- crowds ----
 
 # Milliseconds until the upstream answers → the questions it gets from one worker, for however many wait: one, and where

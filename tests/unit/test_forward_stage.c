@@ -1394,6 +1394,21 @@ static void an_upstream_that_refuses_edns_is_asked_without_from_then_on(void **s
 	fake_close(&first);
 }
 
+/* Silent over UDP; over TCP it takes the first question and says nothing, and answers the second.
+ */
+static void the_last_question_is_kept_for_an_upstream_that_comes_back_late(void **state)
+{
+	(void)state;
+	fake_open(&first, "-", "-a");
+	set_upstreams(&first.addr, 1);
+	ask(0, "www.example", 3000);
+	run_until_ends(1);
+	assert_int_equal(got.waiters, 1);
+	assert_int_equal(first.udp_count, 3);
+	assert_int_equal(first.tcp_count, 2);
+	fake_close(&first);
+}
+
 static void two_hundred_questions_leave_from_as_many_ports(void **state)
 {
 	static bool port_seen[65536], id_seen[65536];
@@ -1591,6 +1606,7 @@ int main(void)
 		loop_test(who_wants_proofs_gets_them_from_the_upstream_that_takes_edns),
 		loop_test(who_wants_proofs_gets_an_answer_without_them_when_nobody_has_them),
 		loop_test(an_upstream_that_refuses_edns_is_asked_without_from_then_on),
+		loop_test(the_last_question_is_kept_for_an_upstream_that_comes_back_late),
 		loop_test(two_hundred_questions_leave_from_as_many_ports),
 		loop_test(upstream_that_leads_back_is_named_and_set_aside),
 		loop_test(without_upstreams_a_question_fails),
