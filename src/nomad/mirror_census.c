@@ -31,6 +31,7 @@ static void ask(struct mirror *mirror)
 
 	census->ask_at_ms = 0;
 	census->asked_ms = clock_now_ms();
+	census->address = mirror->address;
 	metrics_add(mirror->doors.metrics, METRIC_NOMAD_REQUESTS_HELD, 1);
 	if (census->index) {
 		snprintf(path, sizeof(path), "/v1/namespaces?index=%" PRIu64 "&wait=%us",
@@ -76,7 +77,8 @@ static void on_index(struct mirror *mirror, uint64_t index)
 		census->step = 0;
 	/* One that failed meanwhile cannot tell; nor can the first one of all. */
 	if (index != census->index && census->known_index && index != census->known_index) {
-		census->grown_index = index;
+		if (!census->grow_at_ms) /* of several the first: events are asked for from it on */
+			census->grown_index = index;
 		census->grow_at_ms =
 			clock_now_ms() + hash_dice_roll(&mirror->dice) % (SPREAD_MS + 1);
 		mirror_live_names(mirror);
@@ -104,9 +106,9 @@ void mirror_census_start(struct mirror *mirror)
 	struct census *census = &mirror->sync.census;
 
 	census->grow_at_ms = 0;
-	if (!mirror->scope.is_all)
+	if (!mirror->scope.is_all || (census->id && census->address != mirror->address))
 		mirror_census_stop(mirror);
-	else if (!census->id && !census->ask_at_ms)
+	if (mirror->scope.is_all && !census->id && !census->ask_at_ms)
 		ask(mirror);
 }
 
@@ -127,9 +129,12 @@ uint64_t mirror_census_tick(struct mirror *mirror, uint64_t now_ms)
 	else if (census->ask_at_ms && now_ms >= census->ask_at_ms)
 		ask(mirror);
 	if (census->grow_at_ms && now_ms >= census->grow_at_ms) {
-		census->grow_at_ms = 0;
-		if (mirror->sync.phase == SYNC_LIVE)
+		if (mirror->sync.phase == SYNC_LIVE) {
+			census->grow_at_ms = 0;
 			mirror_sync_grow(mirror, census->grown_index);
+		} else { /* a list is under way */
+			census->grow_at_ms = now_ms + SPREAD_MS;
+		}
 	}
 	if (census->grow_at_ms && (!census->ask_at_ms || census->grow_at_ms < census->ask_at_ms))
 		return census->grow_at_ms;

@@ -46,6 +46,8 @@ static void commit_list(struct mirror *mirror)
 		return;
 	}
 	sync->base_index = sync->index = sync->list_index;
+	memset(sync->seen, 0,
+	       sizeof(sync->seen)); /* beyond it they may be of before it went back */
 	sync->index_hash = 0;
 	sync->owed_index = 0;
 	mirror_doubt_end(mirror, sync->list_index);

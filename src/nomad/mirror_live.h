@@ -98,6 +98,7 @@ struct stream_leg {
 
 struct census {		      /* of namespaces, while one stream tells of all */
 	uint64_t id;	      /* 0: none under way */
+	size_t address;	      /* where it was asked */
 	uint64_t index;	      /* held at; 0: not held */
 	uint64_t known_index; /* of the last list; 0: none yet */
 	uint64_t asked_ms, ask_at_ms;

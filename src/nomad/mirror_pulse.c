@@ -132,10 +132,8 @@ static void follow(struct mirror *mirror)
 		mirror->large.choose_ms = clock_now_ms();
 		mirror_alarm_start(mirror);
 	}
-	if (mirror_stream_is_elsewhere(mirror)) {
-		mirror_census_stop(mirror);
+	if (mirror_stream_is_elsewhere(mirror))
 		mirror_sync_again(mirror, false, "another agent is followed now");
-	}
 }
 
 uint64_t mirror_pulse_tick(struct mirror *mirror, uint64_t now_ms)

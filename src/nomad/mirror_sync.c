@@ -336,6 +336,8 @@ void mirror_sync_back(struct mirror *mirror, uint64_t index)
 	mirror_alarm_back(mirror, index);
 	if (sync->phase == SYNC_LIVE || sync->phase == SYNC_LISTING || sync->phase == SYNC_PROBING)
 		mirror_sync_again(mirror, true, "the index went back");
+	else if (sync->phase == SYNC_OPENING)
+		mirror_census_start(mirror);
 }
 
 /* ---- time ---- */

@@ -761,6 +761,91 @@ static void stream_is_opened_anew_for_a_namespace_that_it_is_older_than(void **s
 	assert_non_null(find_request(SPACES "?index=15&wait=300s"));
 }
 
+/* Nothing is lost of it while a list of all is read beside the stream. */
+static void namespace_that_comes_during_a_list_gets_its_stream_after_it(void **state)
+{
+	(void)state;
+	open_live();
+	answer(SPACES, "[]", 3);
+	mirror->sync.is_relisting = true;
+	mirror->sync.quick_lists = 1;
+	mirror_sync_list(mirror);
+	answer(SPACES_3, "[]", 15);
+	advance(500);
+	assert_true(mirror->sync.phase == SYNC_LISTING);
+	answer(LIST_ALL, LIST_WEB, 16);
+	assert_true(mirror->sync.phase == SYNC_LIVE);
+	assert_true(zone_names_end(&fake_zone) != ZONE_LIVE);
+	advance(500);
+	advance(0);
+	assert_null(find_request(STREAM));
+	assert_non_null(find_request(STREAM_AT(15)));
+}
+
+static void of_several_new_namespaces_the_first_one_counts(void **state)
+{
+	(void)state;
+	open_live();
+	answer(SPACES, "[]", 3);
+	line(STREAM, EVENT(20, "ServiceRegistration", "b", "192.0.2.2"));
+	answer(SPACES_3, "[]", 15);
+	now_ms += 200;
+	answer(SPACES "?index=15&wait=300s", "[]", 18);
+	for (int i = 0; i < 10 && asked(STREAM_AT(15)) == 0; i++)
+		advance(100);
+	assert_int_equal(asked(STREAM_AT(15)), 1);
+}
+
+static void namespaces_are_asked_about_where_the_stream_is(void **state)
+{
+	struct request *request;
+
+	(void)state;
+	fake_http.address_count = 2;
+	open_live();
+	answer(SPACES, "[]", 3);
+	answer_failure(STREAM, HTTP_PROTOCOL);
+	mirror->address = 1;
+	mirror_sync_retry(mirror);
+	advance(0);
+	request = find_request(SPACES);
+	assert_null(find_request(SPACES_3));
+	assert_non_null(request);
+	assert_int_equal(request->address, 1);
+	answer_at(1, SPACES, "[]", 3);
+	assert_int_equal(mirror->sync.census.grow_at_ms, 0);
+}
+
+/* What the old timeline told under the same index says nothing of the new one. */
+static void indexes_of_before_the_table_went_back_were_not_seen(void **state)
+{
+	(void)state;
+	open_live();
+	line(STREAM, EVENT(15, "ServiceRegistration", "b", "192.0.2.2"));
+	assert_true(mirror_sync_has_seen(mirror, 15));
+	mirror_sync_back(mirror, 12);
+	advance(2000);
+	line(STREAM, "{}");
+	answer(LIST_ALL, LIST_WEB, 12);
+	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+	assert_false(mirror_sync_has_seen(mirror, 15));
+}
+
+/* The table goes back while a stream is being opened: the namespaces are watched all the same. */
+static void namespaces_are_asked_about_again_when_the_index_went_back(void **state)
+{
+	(void)state;
+	open_live();
+	answer(SPACES, "[]", 3);
+	answer_failure(STREAM, HTTP_PROTOCOL);
+	mirror_sync_retry(mirror);
+	advance(0);
+	assert_true(mirror->sync.phase == SYNC_OPENING);
+	mirror_sync_back(mirror, 8);
+	assert_null(find_request(SPACES_3));
+	assert_non_null(find_request(SPACES));
+}
+
 static void same_namespaces_are_no_news(void **state)
 {
 	(void)state;
@@ -1535,6 +1620,11 @@ int main(void)
 		TEST(list_that_is_too_long_is_no_alarm),
 		TEST(index_that_went_back_makes_everything_old),
 		TEST(stream_is_opened_anew_for_a_namespace_that_it_is_older_than),
+		TEST(namespace_that_comes_during_a_list_gets_its_stream_after_it),
+		TEST(of_several_new_namespaces_the_first_one_counts),
+		TEST(namespaces_are_asked_about_where_the_stream_is),
+		TEST(indexes_of_before_the_table_went_back_were_not_seen),
+		TEST(namespaces_are_asked_about_again_when_the_index_went_back),
 		TEST(same_namespaces_are_no_news),
 		TEST(namespaces_are_asked_about_ever_more_rarely_where_that_is_refused),
 		TEST(index_that_no_frame_explains_is_followed_by_a_list),
