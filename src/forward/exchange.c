@@ -102,6 +102,8 @@ static void finish(struct exchange *exchange, struct reply *reply)
 	bool had_refusal = last.image;
 
 	exchange->refusal.image = NULL;
+	exchange->is_unreachable = !reply && !had_refusal && exchange->had_network_error &&
+				   !exchange->was_truncated && !is_anything_open(exchange);
 	if (exchange->is_refusal_ours) {
 		free(last.image);
 		last.image = NULL;

@@ -73,6 +73,7 @@ struct exchange {
 	uint64_t last_sent_ms;	 /* when the last question went out, 0: it did not yet */
 	uint64_t paused_ms;	 /* in which resolvers that refused might have come back */
 	bool had_network_error;
+	bool is_unreachable;  /* how it ended: all it asked refused the packet, none was silent */
 	struct reply refusal; /* the last reply that is no answer; image NULL: none */
 	bool is_refusal_ours; /* it would say something about us: it does not go out */
 	uv_timer_t timer;

@@ -217,6 +217,7 @@ bool forward_stage_set_upstreams(struct forward_stage *stage, struct upstream_li
 	era_drop(stage->era);
 	stage->era = era;
 	failures_clear(&stage->failures);
+	memset(stage->is_unreachable, 0, sizeof(stage->is_unreachable));
 	return true;
 }
 
@@ -302,12 +303,19 @@ static enum verdict refuse_work(struct forward_stage *stage, struct answer *out)
 	return VERDICT_FAILED;
 }
 
+/* Of the upstreams there are now; its turn may still be counted among those before. */
+static unsigned group_of(const struct work *work)
+{
+	return upstream_list_group(upstream_health_list(work->stage->era->health),
+				   &work->entry.question);
+}
+
 /* Who stood in line behind questions that nobody took is not to wait all over again. */
 static uint64_t give_up_ms(const struct work *work)
 {
 	uint64_t unreachable_ms = work->asked_ms + UNREACHABLE_MS;
 
-	if (!work->stage->is_unreachable[work->turn.group] || work->deadline_ms < unreachable_ms)
+	if (!work->stage->is_unreachable[group_of(work)] || work->deadline_ms < unreachable_ms)
 		return work->deadline_ms;
 	return unreachable_ms;
 }
@@ -365,10 +373,7 @@ static void serve_next(struct forward_stage *stage, uint64_t now_ms)
 static bool begin_work(struct forward_stage *stage, struct work *work, const struct addr *peer,
 		       uint64_t now_ms)
 {
-	unsigned group = upstream_list_group(upstream_health_list(stage->era->health),
-					     &work->entry.question);
-
-	if (!turns_begin(&stage->turns, &work->turn, peer, group))
+	if (!turns_begin(&stage->turns, &work->turn, peer, group_of(work)))
 		return turns_wait(&stage->turns, &work->turn);
 	if (start_work(stage, work, now_ms))
 		return true;
@@ -452,8 +457,8 @@ static void on_exchange_done(struct exchange *exchange, struct reply *reply, uin
 		metrics_add(doors->metrics, METRIC_UPSTREAM_FAILED, 1);
 	if (reply)
 		work->stage->last_reply_ms = now_ms;
-	work->stage->is_unreachable[work->turn.group] =
-		!reply && ede == DNS_EDE_NETWORK_ERROR && exchange->had_network_error;
+	if (work->era == work->stage->era)
+		work->stage->is_unreachable[group_of(work)] = exchange->is_unreachable;
 	/* Our own refusal, by way of the upstream that led back to us. */
 	if (failed_rcode_of(reply) && work->era == work->stage->era &&
 	    leads_only_back(work->stage, &work->entry.question, now_ms)) {

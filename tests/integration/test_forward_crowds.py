@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import random
+import signal
 import socket
 import statistics
 import threading
@@ -223,6 +224,35 @@ def test_nobody_waits_longer_than_two_seconds_for_what_cannot_be_reached(one_wor
         port = one_worker(fake).port
         times = [took for took, _ in timed(port, names("i", 3000), 1000)]
         assert max(times) < 2.5, f"{max(times):.2f} s"
+
+
+@pytest.mark.parametrize("before", ["timeout", "tc-tcp-close"])
+def test_a_slow_upstream_is_not_taken_for_one_that_cannot_be_reached(one_worker, before):
+    """One that is silent about a name beside one that is down, or whose TCP does not work: others may still be slow."""
+    with FakeUpstream() as fake, FakeUpstream() as dead:
+        dead.down()
+        port = one_worker(fake, dead).port
+        assert load.rcode(load.ask(port, f"x.{before}.mode.test", timeout_s=6)) == 2
+        reply = load.ask(port, "y.slow=3000.mode.test", timeout_s=6)
+        assert reply is not None and load.rcode(reply) == 0
+
+
+def test_new_upstreams_do_not_pay_for_the_old_ones_that_could_not_be_reached(start, nomad, tmp_path):
+    with FakeUpstream() as fake, FakeUpstream() as dead:
+        dead.down()
+        path = tmp_path / "forward.toml"
+        path.write_text(f'forward = ["{dead.address}"]\n')
+        daemon = start("--workers=1", f"--config={path}", nomad=nomad.address, forward=None)
+        assert load.rcode(load.ask(daemon.port, "a.example.org", timeout_s=6)) == 2
+        path.write_text(f'forward = ["{fake.address}"]\n')
+        daemon.signal(signal.SIGHUP)
+
+        def is_reloaded():
+            assert "config: reloaded" in daemon.output()
+
+        eventually(is_reloaded)
+        reply = load.ask(daemon.port, "y.slow=3000.mode.test", timeout_s=6)
+        assert reply is not None and load.rcode(reply) == 0
 
 
 def timed(port, asked, per_second):
