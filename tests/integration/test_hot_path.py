@@ -60,8 +60,9 @@ def counter_library(tmp_path_factory):
 
 
 class Daemon:
-    def __init__(self, process, port, counters):
+    def __init__(self, process, port, counters, upstream):
         self.process = process
+        self.upstream = upstream
         self.port = port
         self.counters = counters
 
@@ -101,7 +102,7 @@ def daemon(counter_library, tmp_path):
              f"--forward={upstream.address}", "--log-level=warn"],
             env={"PATH": os.environ["PATH"], "LD_PRELOAD": str(counter_library), "ALLOC_COUNT_FILE": str(counters.path)})
         try:
-            yield Daemon(process, port, counters)
+            yield Daemon(process, port, counters, upstream)
         finally:
             process.send_signal(signal.SIGTERM)
             assert process.wait(10) == 0
@@ -133,6 +134,22 @@ def test_a_negative_of_the_zone_allocates_nothing_and_takes_no_lock(daemon):
 
 def test_a_hit_of_the_cache_allocates_nothing_and_takes_no_lock(daemon):
     check_hits(daemon, "www.example.org", load.A)
+
+
+def test_what_has_expired_allocates_nothing_and_takes_no_lock(daemon):
+    """While the upstream is down; the first one to ask has found that out."""
+    name = "www.ttl=1.mode.test"
+    daemon.wait_for(name)
+    daemon.upstream.down()
+    until = time.monotonic() + 10
+    while not is_stale(load.ask(daemon.port, name, timeout_s=5)):
+        assert time.monotonic() < until, "never stale"
+    check_hits(daemon, name, load.A)
+    assert is_stale(load.ask(daemon.port, name))
+
+
+def is_stale(reply):
+    return struct.pack("!HHIH", load.A, 1, 30, 4) in reply  # RFC 8767 §4: its TTL was 1 s
 
 
 def test_the_counter_sees_what_a_miss_costs(daemon):
