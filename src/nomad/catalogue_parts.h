@@ -169,7 +169,6 @@ uint64_t catalogue_absent_index(const struct catalogue *catalogue, const char *k
 				size_t key_length);
 bool catalogue_forget_absent(struct catalogue *catalogue, const char *key, size_t key_length);
 void catalogue_rewind_absents(struct catalogue *catalogue);
-void catalogue_forget_absents(struct catalogue *catalogue);
 void catalogue_publish_again(struct catalogue *catalogue); /* everything: records look different */
 
 /* catalogue_event.c: what is held is no longer the truth. */

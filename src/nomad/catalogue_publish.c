@@ -54,12 +54,6 @@ bool catalogue_forget_absent(struct catalogue *catalogue, const char *key, size_
 	return true;
 }
 
-void catalogue_forget_absents(struct catalogue *catalogue)
-{
-	list_for_each_safe (link, &catalogue->absents_oldest_first)
-		drop_absent(catalogue, list_entry(link, struct absent, link));
-}
-
 void catalogue_rewind_absents(struct catalogue *catalogue)
 {
 	list_for_each (link, &catalogue->absents_oldest_first)

@@ -12,7 +12,7 @@
 
 #define BAD_LOG_EVERY_MS 60000
 
-void mirror_apply_bad(void *arg, const char *why)
+static void on_bad(void *arg, const char *why)
 {
 	struct mirror *mirror = arg;
 	uint64_t held;
@@ -34,7 +34,7 @@ static void refresh_if_asked(struct mirror *mirror, const char *namespace, const
 		mirror_watch_refresh(mirror, namespace, service);
 }
 
-int mirror_apply_event(void *arg, const struct json_event *event)
+static int on_event(void *arg, const struct json_event *event)
 {
 	struct mirror *mirror = arg;
 	/* Type is what raft did, not what became of it: anything but this one takes away. */
@@ -47,7 +47,7 @@ int mirror_apply_event(void *arg, const struct json_event *event)
 		return 0;
 	metrics_add(mirror->doors.metrics, METRIC_NOMAD_EVENTS, 1);
 	if (!event->has_service) {
-		mirror_apply_bad(mirror, "it has no registration");
+		on_bad(mirror, "it has no registration");
 		return 0;
 	}
 	if (event->service.namespace[0])
@@ -97,12 +97,11 @@ void mirror_sync_apply(struct mirror *mirror, const char *line, size_t length)
 {
 	char why[128] = "";
 	uint64_t index = 0;
-	int rc = json_read_frame(line, length, mirror_apply_event, mirror_apply_bad, mirror, &index,
-				 why, sizeof(why));
+	int rc = json_read_frame(line, length, on_event, on_bad, mirror, &index, why, sizeof(why));
 
 	/* What was in a line that cannot be read shows in the index that others tell. */
 	if (rc == -EINVAL)
-		mirror_apply_bad(mirror, why);
+		on_bad(mirror, why);
 	else if (rc == 0)
 		take_index(mirror, index, mirror_queue_hash(mirror, line, length));
 	else

@@ -9,9 +9,8 @@
 
 #define SOON_MS_MIN 5000 /* a burst is over by then … */
 #define SOON_MS_MAX 30000
-#define EVERY_MS_MIN                                                                               \
-	300000 /* … and lists are not free: 1 ms of a server's for a thousand names              \
-		*/
+/* … and lists are not free: 1 ms of a server's for a thousand names. */
+#define EVERY_MS_MIN 300000
 #define EVERY_MS_MAX 600000
 
 static uint64_t between(struct mirror *mirror, uint64_t least_ms, uint64_t most_ms)

@@ -16,7 +16,6 @@
 #define DENIED_LOG_EVERY_MS 60000
 #define STEPS_MAX 5	      /* 1, 2, 4, 8, 16, then PROBE_MS_MAX */
 #define STABLE_AFTER_MS 10000 /* lost again before that: the pause goes on growing */
-#define JITTER_PERCENT 20
 
 void mirror_health_init(struct mirror *mirror)
 {
@@ -45,17 +44,9 @@ static void change_state(struct mirror *mirror, enum zone_nomad state)
 
 /* ---- the probe ---- */
 
-static uint64_t with_jitter(struct mirror *mirror, uint64_t ms)
-{
-	uint64_t percent =
-		100 - JITTER_PERCENT + hash_dice_roll(&mirror->dice) % (2 * JITTER_PERCENT + 1);
-
-	return ms * percent / 100;
-}
-
 static void plan_probe(struct mirror *mirror, uint64_t pause_ms, uint64_t least_ms)
 {
-	uint64_t wait_ms = with_jitter(mirror, pause_ms);
+	uint64_t wait_ms = mirror_live_jitter(mirror, pause_ms);
 
 	mirror->health.probe_at_ms = clock_now_ms() + (wait_ms < least_ms ? least_ms : wait_ms);
 	mirror_arm(mirror);
@@ -218,7 +209,7 @@ static void deny_everywhere(struct mirror *mirror, const struct call *call)
 	health->is_holding = false;
 	change_state(mirror, ZONE_NOMAD_DENIED);
 	if (!health->probe_at_ms && !health->probe)
-		plan_probe(mirror, PROBE_DENIED_MS * 100 / (100 - JITTER_PERCENT), 0);
+		plan_probe(mirror, PROBE_DENIED_MS * 100 / (100 - MIRROR_JITTER_PERCENT), 0);
 }
 
 /* The token was refused. Whether for this namespace only or for all is what the probe finds out, in

@@ -2,7 +2,7 @@
  * What the mirror's live tiers are made of. The alarm (mirror_alarm.c) is a held request that wakes
  * on any change; the sync (mirror_sync.c) is the event stream and the list it rests on; the watch
  * (mirror_watch.c) is the set of names that a wake makes old. Which tier they amount to is derived
- * in mirror_tier.c and stored nowhere.
+ * in mirror_tier.c; mirror->tier only remembers the one that was published last.
  */
 #pragma once
 
@@ -20,7 +20,6 @@
 struct call;
 struct catalogue_all;
 struct config;
-struct json_event;
 struct map;
 struct mirror;
 
@@ -115,7 +114,7 @@ struct sync {
 	enum sync_phase phase;
 	struct stream_leg legs[SCOPE_MAX];
 	size_t leg_count, open_count;
-	uint64_t opened_ms, live_ms, listed_ms; /* listed_ms 0: never */
+	uint64_t live_ms, listed_ms; /* listed_ms 0: never */
 	uint64_t retry_at_ms;
 	unsigned step, refusals;
 	bool must_list;	      /* what we have may have holes */
@@ -281,8 +280,6 @@ void mirror_sync_list(struct mirror *mirror); /* goes live, or begins again */
 
 /* mirror_apply.c */
 void mirror_sync_apply(struct mirror *mirror, const char *line, size_t length);
-int mirror_apply_event(void *mirror, const struct json_event *event); /* fits json_on_event */
-void mirror_apply_bad(void *mirror, const char *why);
 
 /* mirror_queue.c: what came before the list */
 void mirror_queue_put(struct mirror *mirror, const char *line, size_t length);

@@ -24,6 +24,7 @@
 struct map;
 
 #define MIRROR_KEY_MAX (2 * DNS_LABEL_MAX + 2)
+#define MIRROR_JITTER_PERCENT 20	    /* of every pause, either way */
 #define MIRROR_PROBE_NAME "nomad-dns-probe" /* nobody has it: Nomad answers [] and its index */
 #define MIRROR_LARGE_PACE_MS 900	    /* what is told then is answered within a second */
 #define MIRROR_SLOW_PACE_MS 400 /* the same beside a stream, which gets half a second to tell */

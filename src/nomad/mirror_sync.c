@@ -28,7 +28,6 @@
 #define AUDIT_AFTER_MS 1000  /* behind the last frame */
 #define AUDIT_EVERY_MS 10000 /* while there are changes */
 #define AUDIT_IDLE_MS 30000  /* without an alarm, or with one that was wrong */
-#define BAD_LOG_EVERY_MS 60000
 
 static void set_phase(struct mirror *mirror, enum sync_phase phase)
 {
@@ -158,7 +157,6 @@ void mirror_sync_grow(struct mirror *mirror, uint64_t index)
 
 static void open_streams(struct mirror *mirror)
 {
-	mirror->sync.opened_ms = clock_now_ms();
 	mirror->sync.phase = SYNC_OPENING;
 	mirror_census_start(mirror);
 	if (mirror_stream_open(mirror) < 0)

@@ -17,7 +17,6 @@
 #define TRIES_MAX 3 /* for some seconds */
 #define SAY_BURST 4 /* lines about the tier at once, then … */
 #define SAY_EVERY_MS 60000
-#define JITTER_PERCENT 20
 
 enum tier mirror_tier(const struct mirror *mirror)
 {
@@ -90,8 +89,8 @@ bool mirror_live_is_trying(const struct mirror *mirror)
 
 uint64_t mirror_live_jitter(struct mirror *mirror, uint64_t ms)
 {
-	uint64_t percent =
-		100 - JITTER_PERCENT + hash_dice_roll(&mirror->dice) % (2 * JITTER_PERCENT + 1);
+	uint64_t percent = 100 - MIRROR_JITTER_PERCENT +
+			   hash_dice_roll(&mirror->dice) % (2 * MIRROR_JITTER_PERCENT + 1);
 
 	return ms * percent / 100;
 }
