@@ -105,6 +105,9 @@ void mirror_census_start(struct mirror *mirror)
 {
 	struct census *census = &mirror->sync.census;
 
+	/* The one before may have had what is told of it from then on, or not. */
+	if (census->grow_at_ms)
+		mirror->sync.since_index = census->grown_index;
 	census->grow_at_ms = 0;
 	if (!mirror->scope.is_all || (census->id && census->address != mirror->address))
 		mirror_census_stop(mirror);

@@ -782,6 +782,20 @@ static void namespace_that_comes_during_a_list_gets_its_stream_after_it(void **s
 	assert_non_null(find_request(STREAM_AT(15)));
 }
 
+/* It would have been opened anew half a second later, from there on. */
+static void stream_that_breaks_first_still_asks_for_what_a_new_namespace_told(void **state)
+{
+	(void)state;
+	open_live();
+	answer(SPACES, "[]", 3);
+	line(STREAM, EVENT(20, "ServiceRegistration", "b", "192.0.2.2"));
+	answer(SPACES_3, "[]", 15);
+	answer_failure(STREAM, HTTP_PROTOCOL);
+	mirror_sync_retry(mirror);
+	advance(0);
+	assert_non_null(find_request(STREAM_AT(15)));
+}
+
 static void of_several_new_namespaces_the_first_one_counts(void **state)
 {
 	(void)state;
@@ -1621,6 +1635,7 @@ int main(void)
 		TEST(index_that_went_back_makes_everything_old),
 		TEST(stream_is_opened_anew_for_a_namespace_that_it_is_older_than),
 		TEST(namespace_that_comes_during_a_list_gets_its_stream_after_it),
+		TEST(stream_that_breaks_first_still_asks_for_what_a_new_namespace_told),
 		TEST(of_several_new_namespaces_the_first_one_counts),
 		TEST(namespaces_are_asked_about_where_the_stream_is),
 		TEST(indexes_of_before_the_table_went_back_were_not_seen),
