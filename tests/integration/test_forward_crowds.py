@@ -285,10 +285,11 @@ def timed(port, asked, per_second):
 def test_identical_cold_questions_are_one_per_worker(start, nomad, upstream, workers, delay_ms, first, then):
     upstream.set_mode(f"slow={delay_ms}")
     port = start(f"--workers={workers}", nomad=nomad.address, forward=upstream.address).port
+    count = CROWD // 10 if harness.is_sanitized() else CROWD  # more than that come faster than it reads
     for name, allowed in [("first.example.org", first), ("then.example.org", then)]:
-        replies = flood(port, [name] * CROWD, sockets=100)
+        replies = flood(port, [name] * count, sockets=100)
         good = sum(1 for reply in replies if load.rcode(reply) == 0 and load.answer_count(reply) == 1)
-        assert good == CROWD, f"{good} of {CROWD} answered, {len(replies)} replies"
+        assert good == count, f"{good} of {count} answered, {len(replies)} replies"
         assert upstream.count(name) <= allowed * workers
 
 
