@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mailbox.h"
+#include "base/process.h"
 #include "base/sd_notify.h"
 #include "base/str.h"
 #include "config/config.h"
@@ -134,6 +135,7 @@ void daemon_on_nomad_state(void *arg)
 		tell_systemd_ready(d);
 	if (d->said_ready)
 		tell_systemd_status(d);
+	process_return_memory();
 }
 
 uint64_t daemon_count_questions(void *arg)

@@ -1,6 +1,7 @@
 #include "base/process.h"
 
 #include <dirent.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 
 #include "base/buf.h"
 
+#define RETURN_BYTES (2u << 20)
 #define STAT_START_TIME_FIELD 22 /* proc(5), /proc/pid/stat: in clock ticks since boot */
 
 static pthread_once_t start_time_once = PTHREAD_ONCE_INIT;
@@ -121,4 +123,19 @@ void process_render_metrics(struct buf *out)
 	if (start_time_s > 0)
 		put_gauge(out, "start_time_seconds",
 			  "Start time of the process since unix epoch in seconds.", start_time_s);
+}
+
+void process_return_memory(void)
+{
+#ifdef __GLIBC__
+	static size_t left_bytes; /* free, and not to be had back */
+	size_t free_bytes = mallinfo2().fordblks;
+
+	if (free_bytes < left_bytes)
+		left_bytes = free_bytes;
+	if (free_bytes - left_bytes < RETURN_BYTES)
+		return;
+	(void)malloc_trim(0);
+	left_bytes = mallinfo2().fordblks;
+#endif
 }
