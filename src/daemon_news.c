@@ -135,7 +135,6 @@ void daemon_on_nomad_state(void *arg)
 		tell_systemd_ready(d);
 	if (d->said_ready)
 		tell_systemd_status(d);
-	process_return_memory();
 }
 
 uint64_t daemon_count_questions(void *arg)
@@ -381,4 +380,5 @@ void daemon_on_housekeeping(uv_timer_t *timer)
 		log_warn("nomad", "%s; what we had stays", why);
 	if (d->said_ready)
 		tell_systemd_status(d);
+	process_return_memory();
 }

@@ -12,7 +12,7 @@
 
 #include "base/buf.h"
 
-#define RETURN_BYTES (2u << 20)
+#define RETURN_BYTES (1u << 20)
 #define STAT_START_TIME_FIELD 22 /* proc(5), /proc/pid/stat: in clock ticks since boot */
 
 static pthread_once_t start_time_once = PTHREAD_ONCE_INIT;
@@ -125,17 +125,35 @@ void process_render_metrics(struct buf *out)
 			  "Start time of the process since unix epoch in seconds.", start_time_s);
 }
 
+#ifdef __GLIBC__
+/* Memory of ours that is there and holds nothing: what is resident less what is in use. */
+static size_t count_idle_bytes(void)
+{
+	struct mallinfo2 heap = mallinfo2();
+	size_t used_bytes = heap.uordblks + heap.hblkhd, resident_bytes = 0;
+	unsigned long size, resident, shared;
+	FILE *file = fopen("/proc/self/statm", "re");
+
+	if (!file)
+		return 0;
+	if (fscanf(file, "%lu %lu %lu", &size, &resident, &shared) == 3 && resident > shared)
+		resident_bytes = (resident - shared) * (size_t)sysconf(_SC_PAGESIZE);
+	(void)fclose(file);
+	return resident_bytes > used_bytes ? resident_bytes - used_bytes : 0;
+}
+#endif
+
 void process_return_memory(void)
 {
 #ifdef __GLIBC__
-	static size_t left_bytes; /* free, and not to be had back */
-	size_t free_bytes = mallinfo2().fordblks;
+	static size_t left_bytes; /* idle, and not to be had back */
+	size_t idle_bytes = count_idle_bytes();
 
-	if (free_bytes < left_bytes)
-		left_bytes = free_bytes;
-	if (free_bytes - left_bytes < RETURN_BYTES)
+	if (idle_bytes < left_bytes)
+		left_bytes = idle_bytes;
+	if (idle_bytes - left_bytes < RETURN_BYTES)
 		return;
 	(void)malloc_trim(0);
-	left_bytes = mallinfo2().fordblks;
+	left_bytes = count_idle_bytes();
 #endif
 }

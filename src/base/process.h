@@ -8,7 +8,7 @@ struct buf;
 void process_render_metrics(struct buf *out);
 
 /*
- * Gives memory that is free inside the heap back to the kernel, once it is 2 MiB more than was left
+ * Gives memory that is free inside the heap back to the kernel, once it is 1 MiB more than was left
  * after the last time: what a crowd needed may lie between blocks that stay. To be called now and
  * then.
  */
