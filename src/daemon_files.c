@@ -1,25 +1,14 @@
 #include "daemon_files.h"
 
-#include <string.h>
-#include <sys/stat.h>
-
 #include "config/config.h"
 
-/* Takes in how the file looks now; a file that is not there looks like nothing. true: it changed.
- */
+/* Takes in how the file looks now. true: it changed. */
 static bool look(struct daemon_file *file)
 {
-	struct stat st;
-	struct daemon_file before = *file;
+	struct file_mark before = file->mark;
 
-	if (stat(file->path, &st) < 0)
-		memset(&st, 0, sizeof(st));
-	file->seconds = st.st_mtim.tv_sec;
-	file->nanoseconds = st.st_mtim.tv_nsec;
-	file->size = st.st_size;
-	file->inode = st.st_ino;
-	return before.seconds != file->seconds || before.nanoseconds != file->nanoseconds ||
-	       before.size != file->size || before.inode != file->inode;
+	file->mark = file_mark_at(file->path);
+	return !file_mark_is_same(&before, &file->mark);
 }
 
 static void add(struct daemon_files *files, const char *path, enum daemon_files_kind kind)

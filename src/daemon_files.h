@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/file_mark.h"
+
 struct config;
 
 #define DAEMON_FILES_MAX 32
@@ -19,8 +21,7 @@ struct daemon_files {
 	struct daemon_file {
 		const char *path; /* borrowed from the configuration */
 		enum daemon_files_kind kind;
-		long long seconds, nanoseconds, size;
-		unsigned long inode;
+		struct file_mark mark;
 	} file[DAEMON_FILES_MAX];
 };
 

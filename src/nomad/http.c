@@ -146,7 +146,7 @@ static int on_watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, vo
 
 	(void)easy;
 	(void)socket_arg;
-	if (!lane->pool->is_ending || what == CURL_POLL_REMOVE)
+	if (!lane->is_ending || what == CURL_POLL_REMOVE)
 		http_sockets_watch(&lane->sockets, fd,
 				   what == CURL_POLL_IN || what == CURL_POLL_INOUT,
 				   what == CURL_POLL_OUT || what == CURL_POLL_INOUT);
@@ -167,7 +167,7 @@ static int on_set_timer(CURLM *multi, long timeout_ms, void *arg)
 	struct http_lane *lane = arg;
 
 	(void)multi;
-	if (timeout_ms < 0 || lane->pool->is_ending)
+	if (timeout_ms < 0 || lane->is_ending)
 		uv_timer_stop(&lane->timer);
 	else
 		start_timer(lane, timeout_ms);
@@ -256,14 +256,15 @@ static void set_tls(CURL *easy, const struct http_settings *tls)
 	/* Parsed certificates would be kept for a day, and sessions outlive them. */
 	curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
 	curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);
-	if (tls->ca_cert || tls->ca_path) {
+	if (tls->ca_cert.path || tls->ca_path.path) {
 		/* Both are set, or the system's directory would be trusted beside the file. */
-		curl_easy_setopt(easy, CURLOPT_CAINFO, tls->ca_cert);
-		curl_easy_setopt(easy, CURLOPT_CAPATH, tls->ca_cert ? NULL : tls->ca_path);
+		curl_easy_setopt(easy, CURLOPT_CAINFO, tls->ca_cert.path);
+		curl_easy_setopt(easy, CURLOPT_CAPATH,
+				 tls->ca_cert.path ? NULL : tls->ca_path.path);
 	}
-	if (tls->client_cert) {
-		curl_easy_setopt(easy, CURLOPT_SSLCERT, tls->client_cert);
-		curl_easy_setopt(easy, CURLOPT_SSLKEY, tls->client_key);
+	if (tls->client_cert.path) {
+		curl_easy_setopt(easy, CURLOPT_SSLCERT, tls->client_cert.path);
+		curl_easy_setopt(easy, CURLOPT_SSLKEY, tls->client_key.path);
 	}
 }
 
@@ -411,6 +412,7 @@ void http_lane_open(struct http_lane *lane, struct http_pool *pool, enum http_la
 
 void http_lane_close(struct http_lane *lane)
 {
+	lane->is_ending = true;
 	curl_multi_cleanup(lane->multi); /* closes the idle connections through on_close_socket */
 	lane->multi = NULL;
 	http_sockets_sweep(&lane->sockets);

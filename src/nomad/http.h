@@ -52,8 +52,9 @@ struct http *http_open(uv_loop_t *loop, const struct config *config, char *why,
  * the loop is free. */
 void http_close(struct http *http, void (*closed)(void *), void *arg);
 
-/* Takes over a new configuration for later requests (addresses, TLS, token). 0, or -EINVAL with
- * `why`; the old one stays then. */
+/* Takes over a new configuration for later requests (addresses, TLS, token). Connections stay where
+ * neither addresses nor anything of TLS has changed, files included. 0, or -errno with `why`; the
+ * old one stays then. */
 int http_configure(struct http *http, const struct config *config, char *why, size_t why_capacity);
 
 /* Number of configured agent addresses, and one's text without userinfo. */

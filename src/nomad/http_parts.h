@@ -39,6 +39,7 @@ struct http_lane {
 	struct list requests;
 	size_t request_count;
 	unsigned busy; /* inside a drain: not to be ended under its feet */
+	bool is_ending;
 };
 
 struct curl_slist;
@@ -72,8 +73,7 @@ struct http_pool {
 	struct http *http;
 	struct list link; /* in http->pools */
 	struct http_lane lanes[HTTP_LANE_COUNT];
-	bool is_retired; /* ends with its last request */
-	bool is_ending;
+	bool is_retired; /* each lane ends with its last request, the pool with both */
 	struct http_settings settings;
 };
 
@@ -108,4 +108,4 @@ bool http_lane_cancel(struct http_lane *lane, uint64_t id);
 
 /* http_pool.c */
 void http_pool_on_closed(struct http_pool *pool); /* a handle has left the loop */
-void http_pool_settle(struct http_pool *pool);	  /* ends it, if it is time */
+void http_pool_settle(struct http_pool *pool);	  /* ends what has had its time */

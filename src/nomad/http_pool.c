@@ -1,6 +1,7 @@
 /*
- * The life of pools and of the room. A new configuration is a new pool; the old one ends with its
- * last request, so no connection made under old certificates outlives a reload.
+ * The life of pools and of the room. New addresses or certificates are a new pool; of the old one
+ * each lane ends with its last request, so no connection made under old certificates is used for
+ * anything that begins after a reload, and none stays open for nothing.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -23,10 +24,10 @@ void http_pool_on_closed(struct http_pool *pool)
 {
 	struct http *http = pool->http;
 
-	if (!pool->is_ending)
-		return;
 	for (int i = 0; i < HTTP_LANE_COUNT; i++) {
-		if (pool->lanes[i].timer_is_open || pool->lanes[i].sockets.handle_count > 0)
+		const struct http_lane *lane = &pool->lanes[i];
+
+		if (!lane->is_ending || lane->timer_is_open || lane->sockets.handle_count > 0)
 			return;
 	}
 	free_pool(pool);
@@ -40,15 +41,12 @@ void http_pool_on_closed(struct http_pool *pool)
 
 void http_pool_settle(struct http_pool *pool)
 {
-	if (!pool->is_retired || pool->is_ending)
-		return;
-	for (int i = 0; i < HTTP_LANE_COUNT; i++) {
-		if (pool->lanes[i].request_count > 0 || pool->lanes[i].busy > 0)
-			return;
+	for (int i = 0; pool->is_retired && i < HTTP_LANE_COUNT; i++) {
+		struct http_lane *lane = &pool->lanes[i];
+
+		if (!lane->is_ending && lane->request_count == 0 && lane->busy == 0)
+			http_lane_close(lane);
 	}
-	pool->is_ending = true;
-	for (int i = 0; i < HTTP_LANE_COUNT; i++)
-		http_lane_close(&pool->lanes[i]);
 }
 
 static void retire(struct http_pool *pool)
@@ -59,9 +57,23 @@ static void retire(struct http_pool *pool)
 
 /* ---- the making of a pool ---- */
 
-/* NULL with `why`. */
-static struct http_pool *make_pool(struct http *http, const struct config *config, char *why,
-				   size_t why_capacity)
+static int take_settings(struct http_settings *out, const struct config *config, char *why,
+			 size_t why_capacity)
+{
+	snprintf(why, why_capacity, "out of memory");
+	return http_settings_init(out, config, why, why_capacity);
+}
+
+static void swap_settings(struct http_settings *a, struct http_settings *b)
+{
+	struct http_settings kept = *a;
+
+	*a = *b;
+	*b = kept;
+}
+
+/* Without settings yet. NULL with `why`. */
+static struct http_pool *make_pool(struct http *http, char *why, size_t why_capacity)
 {
 	struct http_pool *pool = calloc(1, sizeof(*pool));
 	bool is_whole = true;
@@ -71,10 +83,6 @@ static struct http_pool *make_pool(struct http *http, const struct config *confi
 		return NULL;
 	pool->http = http;
 	list_init(&pool->link);
-	if (http_settings_init(&pool->settings, config, why, why_capacity) < 0) {
-		free_pool(pool);
-		return NULL;
-	}
 	for (int i = 0; i < HTTP_LANE_COUNT; i++)
 		is_whole &= http_lane_init(&pool->lanes[i]) == 0;
 	for (int i = 0; i < HTTP_LANE_COUNT; i++) {
@@ -96,6 +104,7 @@ static struct http_pool *make_pool(struct http *http, const struct config *confi
 struct http *http_open(uv_loop_t *loop, const struct config *config, char *why, size_t why_capacity)
 {
 	struct http *http = calloc(1, sizeof(*http));
+	struct http_settings settings = { 0 };
 
 	if (!http || !http_library_open()) {
 		snprintf(why, why_capacity, "out of memory");
@@ -104,9 +113,13 @@ struct http *http_open(uv_loop_t *loop, const struct config *config, char *why, 
 	}
 	http->loop = loop;
 	list_init(&http->pools);
-	http->pool = make_pool(http, config, why, why_capacity);
-	if (http->pool)
+	if (take_settings(&settings, config, why, why_capacity) == 0)
+		http->pool = make_pool(http, why, why_capacity);
+	if (http->pool) {
+		http->pool->settings = settings;
 		return http;
+	}
+	http_settings_deinit(&settings);
 	http_library_close();
 	free(http);
 	return NULL;
@@ -114,14 +127,24 @@ struct http *http_open(uv_loop_t *loop, const struct config *config, char *why, 
 
 int http_configure(struct http *http, const struct config *config, char *why, size_t why_capacity)
 {
-	struct http_pool *next = make_pool(http, config, why, why_capacity);
+	struct http_pool *pool = http->pool, *next = NULL;
+	struct http_settings settings = { 0 };
+	int rc = take_settings(&settings, config, why, why_capacity);
 
-	if (!next)
-		return -EINVAL;
-	http->has_new_token |= http_settings_differ(&http->pool->settings, &next->settings);
-	retire(http->pool);
-	http->pool = next;
-	return 0;
+	if (rc == 0 && !http_settings_same_way(&pool->settings, &settings)) {
+		next = make_pool(http, why, why_capacity);
+		rc = next ? 0 : -ENOMEM;
+	}
+	if (rc == 0) {
+		http->has_new_token |= http_settings_differ(&pool->settings, &settings);
+		swap_settings(&(next ? next : pool)->settings, &settings);
+	}
+	http_settings_deinit(&settings);
+	if (next) {
+		http->pool = next;
+		retire(pool);
+	}
+	return rc;
 }
 
 void http_close(struct http *http, void (*closed)(void *), void *arg)

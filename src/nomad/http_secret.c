@@ -83,19 +83,8 @@ static char *read_all(int file)
 
 static void remember(struct http_secret *secret, const struct stat *status)
 {
-	secret->device = status->st_dev;
-	secret->inode = status->st_ino;
-	secret->size = status->st_size;
-	secret->changed = status->st_mtim;
+	secret->mark = file_mark_of(status);
 	secret->has_read = true;
-}
-
-static bool is_remembered(const struct http_secret *secret, const struct stat *status)
-{
-	return secret->has_read && secret->device == status->st_dev &&
-	       secret->inode == status->st_ino && secret->size == status->st_size &&
-	       secret->changed.tv_sec == status->st_mtim.tv_sec &&
-	       secret->changed.tv_nsec == status->st_mtim.tv_nsec;
 }
 
 /* Reads the file into a new text, NULL with errno set. The description is taken before the text, so
@@ -163,11 +152,15 @@ void http_secret_deinit(struct http_secret *secret)
 
 bool http_secret_refresh(struct http_secret *secret)
 {
+	struct file_mark mark;
 	struct stat status;
 	char *text;
 	bool is_other;
 
-	if (!secret->path || stat(secret->path, &status) < 0 || is_remembered(secret, &status))
+	if (!secret->path)
+		return false;
+	mark = file_mark_at(secret->path);
+	if (secret->has_read && file_mark_is_same(&mark, &secret->mark))
 		return false;
 	text = read_file(secret, &status);
 	if (!text)

@@ -7,17 +7,14 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <sys/types.h>
-#include <time.h>
+
+#include "base/file_mark.h"
 
 struct http_secret {
 	char *path;    /* NULL: it does not come from a file */
 	char *text;    /* NULL: there is none */
-	bool has_read; /* the file as described below is what `text` holds */
-	dev_t device;
-	ino_t inode;
-	off_t size;
-	struct timespec changed;
+	bool has_read; /* the file with that mark is what `text` holds */
+	struct file_mark mark;
 };
 
 /*

@@ -37,38 +37,38 @@ int http_escape(const char *text, size_t length, char *out, size_t capacity)
 	return (int)at;
 }
 
-static int copy(const char *from, char **out)
-{
-	*out = from ? strdup(from) : NULL;
-	return from && !*out ? -ENOMEM : 0;
-}
-
 /* The file must be there now; what stands in it libcurl reads for each connection. */
-static int copy_path(const char *what, const char *path, char **out, char *why, size_t why_capacity)
+static int take_file(struct http_file *file, const char *what, const char *path, char *why,
+		     size_t why_capacity)
 {
-	if (path && access(path, R_OK) < 0) {
+	if (!path)
+		return 0;
+	if (access(path, R_OK) < 0) {
 		snprintf(why, why_capacity, "cannot read %s %s: %s", what, path, strerror(errno));
 		return -EINVAL;
 	}
-	return copy(path, out);
+	file->mark = file_mark_at(path);
+	file->path = strdup(path);
+	return file->path ? 0 : -ENOMEM;
 }
 
 static int take_tls(struct http_settings *settings, const struct config *config, char *why,
 		    size_t why_capacity)
 {
-	int rc = copy_path("nomad-ca-cert", config->nomad_ca_cert, &settings->ca_cert, why,
-			   why_capacity);
+	const struct {
+		struct http_file *file;
+		const char *what, *path;
+	} rows[] = {
+		{ &settings->ca_cert, "nomad-ca-cert", config->nomad_ca_cert },
+		{ &settings->ca_path, "nomad-ca-path", config->nomad_ca_path },
+		{ &settings->client_cert, "nomad-client-cert", config->nomad_client_cert },
+		{ &settings->client_key, "nomad-client-key", config->nomad_client_key },
+	};
+	int rc = 0;
 
-	if (rc == 0)
-		rc = copy_path("nomad-ca-path", config->nomad_ca_path, &settings->ca_path, why,
-			       why_capacity);
-	if (rc == 0)
-		rc = copy_path("nomad-client-cert", config->nomad_client_cert,
-			       &settings->client_cert, why, why_capacity);
-	if (rc == 0)
-		rc = copy_path("nomad-client-key", config->nomad_client_key, &settings->client_key,
-			       why, why_capacity);
-	if (rc == 0 && !settings->client_cert != !settings->client_key) {
+	for (size_t i = 0; rc == 0 && i < sizeof(rows) / sizeof(rows[0]); i++)
+		rc = take_file(rows[i].file, rows[i].what, rows[i].path, why, why_capacity);
+	if (rc == 0 && !settings->client_cert.path != !settings->client_key.path) {
 		snprintf(why, why_capacity,
 			 "nomad-client-cert and nomad-client-key only work together");
 		rc = -EINVAL;
@@ -146,21 +146,49 @@ void http_settings_deinit(struct http_settings *settings)
 	http_secret_deinit(&settings->token);
 	http_secret_deinit(&settings->auth);
 	free(settings->region);
-	free(settings->ca_cert);
-	free(settings->ca_path);
-	free(settings->client_cert);
-	free(settings->client_key);
+	free(settings->ca_cert.path);
+	free(settings->ca_path.path);
+	free(settings->client_cert.path);
+	free(settings->client_key.path);
 	memset(settings, 0, sizeof(*settings));
 }
 
-static bool is_other(const struct http_secret *a, const struct http_secret *b)
+/* Of texts that may be NULL. */
+static bool is_same_text(const char *a, const char *b)
 {
-	return !a->text || !b->text ? a->text != b->text : strcmp(a->text, b->text) != 0;
+	return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
 bool http_settings_differ(const struct http_settings *a, const struct http_settings *b)
 {
-	return is_other(&a->token, &b->token) || is_other(&a->auth, &b->auth);
+	return !is_same_text(a->token.text, b->token.text) ||
+	       !is_same_text(a->auth.text, b->auth.text);
+}
+
+static bool is_same_file(const struct http_file *a, const struct http_file *b)
+{
+	return is_same_text(a->path, b->path) && file_mark_is_same(&a->mark, &b->mark);
+}
+
+static bool is_same_address(const struct http_address *a, const struct http_address *b)
+{
+	return is_same_text(a->base, b->base) && is_same_text(a->connect_to, b->connect_to) &&
+	       is_same_text(a->unix_path, b->unix_path);
+}
+
+bool http_settings_same_way(const struct http_settings *a, const struct http_settings *b)
+{
+	if (a->address_count != b->address_count || a->skip_verify != b->skip_verify)
+		return false;
+	for (size_t i = 0; i < a->address_count; i++) {
+		if (!is_same_address(&a->addresses[i], &b->addresses[i]))
+			return false;
+	}
+	/* What stands in a directory of CAs may change without its mark. */
+	return (a->ca_cert.path || !a->ca_path.path) && is_same_file(&a->ca_cert, &b->ca_cert) &&
+	       is_same_file(&a->ca_path, &b->ca_path) &&
+	       is_same_file(&a->client_cert, &b->client_cert) &&
+	       is_same_file(&a->client_key, &b->client_key);
 }
 
 bool http_settings_refresh(struct http_settings *settings)

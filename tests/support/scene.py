@@ -92,8 +92,8 @@ class Scene:
         return [f"{kind} {name} +{sent - base:.2f} s: {why}" for kind, name, why, sent in self.load.lost[:6]]
 
     def check_sizes(self, resident, descriptors):
-        # Connections to Nomad stay open for the next request: up to 8 for short ones, and those of held ones that moved.
-        assert self.daemon.descriptors() <= descriptors + 16, (descriptors, self.daemon.descriptors())
+        # Connections to Nomad stay open for the next short request: up to 8.
+        assert self.daemon.descriptors() <= descriptors + 8, (descriptors, self.daemon.descriptors())
         assert self.daemon.resident_bytes() <= resident * 1.05 + (48 << 20)
 
     def report(self, fault, seconds, tally):

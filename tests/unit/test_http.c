@@ -35,7 +35,7 @@ struct server {
 	size_t reply_length;
 	bool hangs_up; /* after the reply */
 	char request[4096];
-	unsigned connections, requests;
+	unsigned connections, requests, ended; /* ended by the client */
 };
 
 struct client {
@@ -88,6 +88,7 @@ static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buf)
 
 	(void)buf;
 	if (got < 0) {
+		client->server->ended++;
 		if (!uv_is_closing((uv_handle_t *)stream))
 			uv_close((uv_handle_t *)stream, on_client_gone);
 		return;
@@ -535,22 +536,105 @@ static void closing_cancels_what_is_under_way(void **state)
 		uv_run(&loop, UV_RUN_ONCE);
 }
 
-static void new_configuration_uses_new_connections(void **state)
+static void configure(void)
 {
-	struct got old = { 0 };
 	char why[256];
+
+	if (http_configure(http, &config, why, sizeof(why)) != 0)
+		fail_msg("%s", why);
+}
+
+static void reload_that_changes_nothing_keeps_the_connection(void **state)
+{
+	(void)state;
+	listen_tcp();
+	config.nomad_ca_cert = write_file("ca", "one");
+	open_http();
+	say(OK_EMPTY);
+	get("/a", PATIENCE_MS);
+	configure();
+	get("/b", PATIENCE_MS);
+	assert_int_equal(server.connections, 1);
+	assert_false(http_refresh_token(http));
+}
+
+static void new_token_goes_out_over_the_same_connection(void **state)
+{
+	char token[] = "secret-2";
 
 	(void)state;
 	listen_tcp();
 	open_http();
 	say(OK_EMPTY);
 	get("/a", PATIENCE_MS);
+	config.nomad_token = token;
+	configure();
+	assert_true(http_refresh_token(http));
+	get("/b", PATIENCE_MS);
+	assert_non_null(strstr(server.request, "\r\nX-Nomad-Token: secret-2\r\n"));
+	assert_int_equal(server.connections, 1);
+}
+
+static void new_certificates_use_new_connections(void **state)
+{
+	struct got old = { 0 };
+
+	(void)state;
+	listen_tcp();
+	config.nomad_ca_cert = write_file("ca", "one");
+	open_http();
+	say(OK_EMPTY);
+	get("/a", PATIENCE_MS);
 	http_get(http, 0, "/under-way", PATIENCE_MS, on_done, &old);
-	assert_int_equal(http_configure(http, &config, why, sizeof(why)), 0);
+	write_file("ca", "another");
+	configure();
 	get("/b", PATIENCE_MS);
 	wait_for(&old);
 	assert_int_equal(old.reply.status, 200);
 	assert_int_equal(server.connections, 2);
+}
+
+/* A directory says nothing about what stands in its files. */
+static void directory_of_cas_is_always_read_again(void **state)
+{
+	(void)state;
+	listen_tcp();
+	config.nomad_ca_path = directory;
+	open_http();
+	say(OK_EMPTY);
+	get("/a", PATIENCE_MS);
+	configure();
+	get("/b", PATIENCE_MS);
+	assert_int_equal(server.connections, 2);
+}
+
+static void old_connections_end_though_a_held_request_goes_on(void **state)
+{
+	struct got held = { 0 };
+
+	(void)state;
+	listen_tcp();
+	config.nomad_ca_cert = write_file("ca", "one");
+	open_http();
+	http_get_held(http, 0, "/held", PATIENCE_MS, on_done, &held);
+	while (server.requests == 0)
+		uv_run(&loop, UV_RUN_ONCE);
+	say(OK_EMPTY);
+	get("/a", PATIENCE_MS);
+	assert_int_equal(server.connections, 2);
+	write_file("ca", "another");
+	configure();
+	while (server.ended == 0)
+		uv_run(&loop, UV_RUN_ONCE);
+	assert_int_equal(server.ended, 1);
+	assert_false(held.done);
+	get("/b", PATIENCE_MS);
+	assert_int_equal(server.connections, 3);
+	assert_int_equal(http_held_in_flight(http), 1);
+	http_close(http, NULL, NULL);
+	http = NULL;
+	assert_int_equal(held.reply.failure, HTTP_CANCELLED);
+	uv_run(&loop, UV_RUN_NOWAIT);
 }
 
 static void bad_new_configuration_leaves_the_old_one(void **state)
@@ -1088,7 +1172,11 @@ int main(void)
 		TEST(gzip_bomb_meets_the_same_ceiling),
 		TEST(cancelled_request_calls_nobody),
 		TEST(closing_cancels_what_is_under_way),
-		TEST(new_configuration_uses_new_connections),
+		TEST(reload_that_changes_nothing_keeps_the_connection),
+		TEST(new_token_goes_out_over_the_same_connection),
+		TEST(new_certificates_use_new_connections),
+		TEST(directory_of_cas_is_always_read_again),
+		TEST(old_connections_end_though_a_held_request_goes_on),
 		TEST(bad_new_configuration_leaves_the_old_one),
 		TEST(token_file_is_sent_without_its_line_end),
 		TEST(changed_token_is_read_when_asked_to),
