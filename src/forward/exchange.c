@@ -5,7 +5,9 @@
 #include "forward/exchange.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/list.h"
@@ -152,11 +154,23 @@ static void end_silent_probe(struct exchange *exchange)
 	close_probe(exchange);
 }
 
+/* Whether something has come of it that set the timer anew, or ended it. */
+static bool is_settled(const uv_timer_t *timer)
+{
+	return uv_is_closing((const uv_handle_t *)timer) ||
+	       uv_is_active((const uv_handle_t *)timer);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
 	struct exchange *exchange = timer->data;
 	uint64_t now_ms = clock_now_ms();
 
+	/* Timers come before sockets in a turn of the loop: after a pause of this process or its
+	 * machine, what was sent in time is there, and unread. */
+	exchange_udp_pool_read(exchange->doors->udp);
+	if (is_settled(timer))
+		return;
 	if (exchange->phase == EXCHANGE_DONE) {
 		end_silent_probe(exchange);
 		return;
@@ -452,10 +466,22 @@ static const struct exchange_events events = {
 	.on_timer = on_timer,
 };
 
+/* Of an attempt only its state counts before it is opened; they are most of the bytes. */
+static void clear(struct exchange *exchange)
+{
+	memset(exchange, 0, offsetof(struct exchange, udp));
+	for (unsigned i = 0; i < EXCHANGE_UDP_SLOTS; i++)
+		exchange->udp[i].attempt.state = ATTEMPT_UNUSED;
+	for (unsigned i = 0; i < EXCHANGE_TCP_SENDS; i++)
+		exchange->tcp[i].attempt.state = ATTEMPT_UNUSED;
+	exchange->udp_probe.attempt.state = exchange->tcp_probe.attempt.state = ATTEMPT_UNUSED;
+}
+
 void exchange_start(struct exchange *exchange, const struct exchange_doors *doors,
 		    const struct question *question, struct upstream_health *health,
 		    struct exchange_tcp_pool *tcp_pool, uint64_t deadline_ms, uint64_t now_ms)
 {
+	clear(exchange);
 	exchange->doors = doors;
 	exchange->events = &events;
 	exchange->question = question;

@@ -78,6 +78,7 @@ struct exchange {
 	bool is_refusal_ours; /* it would say something about us: it does not go out */
 	uv_timer_t timer;
 	unsigned udp_sends, tcp_sends;
+	/* The attempts come last: they are only looked at once they are opened. */
 	struct udp_attempt {
 		struct exchange_attempt attempt;
 		struct exchange_udp udp;
@@ -92,7 +93,7 @@ struct exchange {
 	struct tcp_attempt tcp_probe;
 };
 
-/* Sends the first question. `exchange` is zeroed storage. */
+/* Sends the first question. Whatever the storage held before is gone. */
 void exchange_start(struct exchange *exchange, const struct exchange_doors *doors,
 		    const struct question *question, struct upstream_health *health,
 		    struct exchange_tcp_pool *tcp_pool, uint64_t deadline_ms, uint64_t now_ms);

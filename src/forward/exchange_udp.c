@@ -6,6 +6,10 @@
  *
  * The queries of one turn of the loop leave together at its end: the cached answers of the same
  * batch do not wait for their sockets, and an upstream on this host is woken once, not by each.
+ *
+ * A socket is young until then, and for one turn more: an upstream on this host has often answered
+ * by the end of it. So each is read once without being in the set, and only the others enter it,
+ * which the kernel charges for twice, at the entry and at the close.
  */
 #include "forward/exchange_udp.h"
 
@@ -29,27 +33,29 @@
 #define PACKET_MAX 4096	  /* we ask for 1,232 at most; some send a little more */
 #define PACKETS_A_WAKE 16 /* a flood on one socket must not hold up the others */
 #define READY_MAX 64	  /* sockets per system call */
-#define UNSENT_MAX 64	  /* queries put off; the next one is sent at once */
+#define YOUNG_MAX 128	  /* queries put off, or just sent; the next one is sent at once */
 #define ROUNDS_MAX 16	  /* such calls before the loop gets its turn */
 #define WARN_EVERY_MS 60000
 
 struct exchange_udp_pool {
 	uv_poll_t poll;
-	uv_idle_t idle; /* active while something is unsent: then the loop does not wait */
+	uv_idle_t idle; /* active while there are young ones: then the loop does not wait */
 	unsigned open_handles;
 	unsigned open_count, open_max; /* sockets */
 	struct log_brake brake;
 	int fd;
 	struct random *random;
+	struct exchange_udp *reading; /* NULL: it was closed meanwhile */
 	/* What the last call found. A question that is closed is taken out of both lists. */
 	unsigned ready_count;
 	struct epoll_event ready[READY_MAX];
-	unsigned unsent_count;
-	struct unsent {
+	/* In the order of their sockets' opening: first the sent ones, which are to be read. */
+	unsigned sent_count, young_count;
+	struct young {
 		struct exchange_udp *udp;
 		size_t length;
 		uint8_t query[REPLY_QUERY_MAX];
-	} unsent[UNSENT_MAX];
+	} young[YOUNG_MAX];
 	void (*closed)(void *arg);
 	void *closed_arg;
 };
@@ -92,40 +98,6 @@ static int send_now(int fd, const uint8_t *query, size_t length)
 	return send(fd, query, length, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-/* Those that callbacks add meanwhile are sent as well. */
-static void on_idle(uv_idle_t *idle)
-{
-	struct exchange_udp_pool *pool = idle->data;
-
-	for (unsigned i = 0; i < pool->unsent_count; i++) {
-		struct unsent *unsent = &pool->unsent[i];
-		int result;
-
-		if (!unsent->udp)
-			continue;
-		result = send_now(unsent->udp->fd, unsent->query, unsent->length);
-		if (result)
-			unsent->udp->doors->on_error(unsent->udp, result);
-	}
-	pool->unsent_count = 0;
-	(void)uv_idle_stop(idle);
-}
-
-static int send_soon(struct exchange_udp *udp, const uint8_t *query, size_t length)
-{
-	struct exchange_udp_pool *pool = udp->pool;
-	struct unsent *unsent = &pool->unsent[pool->unsent_count];
-
-	if (pool->unsent_count == UNSENT_MAX || length > sizeof(unsent->query))
-		return send_now(udp->fd, query, length);
-	unsent->udp = udp;
-	unsent->length = length;
-	memcpy(unsent->query, query, length);
-	if (pool->unsent_count++ == 0)
-		(void)uv_idle_start(&pool->idle, on_idle); /* cannot fail */
-	return 0;
-}
-
 static int watch(struct exchange_udp *udp)
 {
 	struct epoll_event event = { .events = EPOLLIN, .data.ptr = udp };
@@ -133,6 +105,97 @@ static int watch(struct exchange_udp *udp)
 	return epoll_ctl(udp->pool->fd, EPOLL_CTL_ADD, udp->fd, &event) ? -errno : 0;
 }
 
+/* Hands over what has come to a question, until it is closed. Whether it is still open. */
+static bool read_packets(struct exchange_udp *udp)
+{
+	struct exchange_udp_pool *pool = udp->pool;
+	uint8_t packet[PACKET_MAX];
+
+	pool->reading = udp;
+	for (unsigned i = 0; i < PACKETS_A_WAKE && pool->reading; i++) {
+		ssize_t length = recv(udp->fd, packet, sizeof(packet), MSG_TRUNC);
+
+		if (length >= 0)
+			udp->doors->on_packet(udp, packet,
+					      length > PACKET_MAX ? 0 : (size_t)length);
+		else if (errno == EAGAIN)
+			break;
+		else if (errno != EINTR)
+			udp->doors->on_error(udp, -errno);
+	}
+	return pool->reading;
+}
+
+/* Reads those that were sent a turn ago; who has no answer yet is watched from now on. */
+static void read_sent(struct exchange_udp_pool *pool)
+{
+	for (unsigned i = 0; i < pool->sent_count; i++) {
+		struct exchange_udp *udp = pool->young[i].udp;
+		int result;
+
+		if (!udp || !read_packets(udp))
+			continue;
+		udp->young = 0;
+		result = watch(udp);
+		if (result)
+			udp->doors->on_error(udp, result);
+	}
+}
+
+/* Those that callbacks open meanwhile are sent as well. */
+static void send_unsent(struct exchange_udp_pool *pool)
+{
+	for (unsigned i = pool->sent_count; i < pool->young_count; i++) {
+		const struct young *young = &pool->young[i];
+		int result = young->udp ? send_now(young->udp->fd, young->query, young->length) : 0;
+
+		if (result)
+			young->udp->doors->on_error(young->udp, result);
+	}
+}
+
+/* Closes the ranks: what was sent comes first. */
+static void age(struct exchange_udp_pool *pool)
+{
+	unsigned kept_count = 0;
+
+	for (unsigned i = pool->sent_count; i < pool->young_count; i++) {
+		struct exchange_udp *udp = pool->young[i].udp;
+
+		if (!udp)
+			continue;
+		pool->young[kept_count].udp = udp;
+		udp->young = ++kept_count;
+	}
+	pool->sent_count = pool->young_count = kept_count;
+}
+
+static void on_idle(uv_idle_t *idle)
+{
+	struct exchange_udp_pool *pool = idle->data;
+
+	read_sent(pool);
+	send_unsent(pool);
+	age(pool);
+	if (pool->young_count == 0)
+		(void)uv_idle_stop(idle);
+}
+
+/* Puts the query off to the end of the turn. False: there is no room. */
+static bool put_off(struct exchange_udp *udp, const uint8_t *query, size_t length)
+{
+	struct exchange_udp_pool *pool = udp->pool;
+	struct young *young = &pool->young[pool->young_count];
+
+	if (pool->young_count == YOUNG_MAX || length > sizeof(young->query))
+		return false;
+	young->udp = udp;
+	young->length = length;
+	memcpy(young->query, query, length);
+	udp->young = ++pool->young_count;
+	(void)uv_idle_start(&pool->idle, on_idle); /* cannot fail, and does nothing twice */
+	return true;
+}
 /* Whether the kernel, or our own share, has no descriptor left. */
 static bool is_used_up(int error)
 {
@@ -175,11 +238,13 @@ int exchange_udp_open(struct exchange_udp *udp, struct exchange_udp_pool *pool,
 	udp->doors = doors;
 	udp->pool = pool;
 	udp->fd = fd;
+	udp->young = 0;
 	result = connect_to(fd, upstream, pool->random);
-	if (result == 0)
+	if (result == 0 && !put_off(udp, query, length)) {
 		result = watch(udp);
-	if (result == 0)
-		result = send_soon(udp, query, length);
+		if (result == 0)
+			result = send_now(fd, query, length);
+	}
 	if (result)
 		close(fd);
 	else
@@ -195,49 +260,44 @@ void exchange_udp_close(struct exchange_udp *udp)
 		if (pool->ready[i].data.ptr == udp)
 			pool->ready[i].data.ptr = NULL;
 	}
-	for (unsigned i = 0; i < pool->unsent_count; i++) {
-		if (pool->unsent[i].udp == udp)
-			pool->unsent[i].udp = NULL;
-	}
+	if (udp->young > 0)
+		pool->young[udp->young - 1].udp = NULL;
+	if (pool->reading == udp)
+		pool->reading = NULL;
 	pool->open_count--;
 	close(udp->fd);
 }
 
-/* Hands over what has come to one of the ready, until it is closed. */
-static void read_packets(struct exchange_udp_pool *pool, unsigned index)
+static void read_ready(struct exchange_udp_pool *pool)
 {
-	uint8_t packet[PACKET_MAX];
-	struct exchange_udp *udp;
-
-	for (unsigned i = 0; i < PACKETS_A_WAKE && (udp = pool->ready[index].data.ptr); i++) {
-		ssize_t length = recv(udp->fd, packet, sizeof(packet), MSG_TRUNC);
-
-		if (length >= 0)
-			udp->doors->on_packet(udp, packet,
-					      length > PACKET_MAX ? 0 : (size_t)length);
-		else if (errno == EAGAIN)
-			return;
-		else if (errno != EINTR)
-			udp->doors->on_error(udp, -errno);
-	}
-}
-
-static void on_ready(uv_poll_t *poll, int status, int events)
-{
-	struct exchange_udp_pool *pool = poll->data;
-
-	(void)status; /* a set has no errors of its own */
-	(void)events;
 	for (unsigned round = 0; round < ROUNDS_MAX; round++) {
 		int count = epoll_wait(pool->fd, pool->ready, READY_MAX, 0);
 
 		pool->ready_count = count > 0 ? (unsigned)count : 0;
-		for (unsigned i = 0; i < pool->ready_count; i++)
-			read_packets(pool, i);
+		for (unsigned i = 0; i < pool->ready_count; i++) {
+			if (pool->ready[i].data.ptr)
+				(void)read_packets(pool->ready[i].data.ptr);
+		}
 		pool->ready_count = 0;
 		if (count < READY_MAX)
 			return;
 	}
+}
+
+void exchange_udp_pool_read(struct exchange_udp_pool *pool)
+{
+	for (unsigned i = 0; i < pool->sent_count; i++) {
+		if (pool->young[i].udp)
+			(void)read_packets(pool->young[i].udp);
+	}
+	read_ready(pool);
+}
+
+static void on_ready(uv_poll_t *poll, int status, int events)
+{
+	(void)status; /* a set has no errors of its own */
+	(void)events;
+	read_ready(poll->data);
 }
 
 struct exchange_udp_pool *exchange_udp_pool_open(uv_loop_t *loop, struct random *random)

@@ -31,6 +31,7 @@ struct exchange_udp {
 	const struct exchange_udp_doors *doors;
 	struct exchange_udp_pool *pool;
 	int fd;
+	unsigned young; /* its place among those that are not watched yet, from 1; 0: it is none */
 };
 
 /* `random` outlives the pool: the ports are drawn from it. NULL: out of memory or descriptors. */
@@ -48,6 +49,10 @@ void exchange_udp_pool_close(struct exchange_udp_pool *pool, void (*closed)(void
 int exchange_udp_open(struct exchange_udp *udp, struct exchange_udp_pool *pool,
 		      const struct exchange_udp_doors *doors, const struct addr *upstream,
 		      const uint8_t *query, size_t length);
+
+/* Hands over what has come meanwhile, without waiting for the loop's turn. Not from within a
+ * callback of a question. */
+void exchange_udp_pool_read(struct exchange_udp_pool *pool);
 
 /* Once. */
 void exchange_udp_close(struct exchange_udp *udp);

@@ -22,6 +22,7 @@
 /* So long a question waits, in line and for upstreams all of which refuse the packet. */
 #define UNREACHABLE_MS 1900
 #define EXCHANGES_MIN 16 /* that may begin, however few sockets there are */
+#define SPARE_MAX 64	 /* exchanges whose storage is kept for the next: 200 KB */
 
 struct work { /* one exchange and who waits for it */
 	struct forward_stage *stage;
@@ -37,6 +38,7 @@ struct work { /* one exchange and who waits for it */
 
 struct running { /* an exchange and whose it is */
 	struct work *work;
+	struct list by_spare; /* between two of them */
 	struct exchange exchange;
 };
 
@@ -51,6 +53,8 @@ struct forward_stage {
 	unsigned era_count; /* that are not gone yet */
 	struct works works;
 	struct turns turns;
+	struct list spare; /* struct running, by_spare: kilobytes each, and a miss needs one */
+	unsigned spare_count;
 	char loop_text[UPSTREAM_TEXT_MAX + 48];
 	uint64_t last_reply_ms; /* from any upstream */
 	struct failures failures;
@@ -98,6 +102,7 @@ struct forward_stage *forward_stage_open(const struct forward_doors *doors,
 							 .is_ours = is_ours,
 							 .is_ours_arg = stage };
 	works_init(&stage->works);
+	list_init(&stage->spare);
 	snprintf(stage->loop_text, sizeof(stage->loop_text), "%s",
 		 "upstream leads back to this resolver");
 	turns_init(&stage->turns, config->workers);
@@ -146,8 +151,12 @@ static bool is_ours(const void *arg, const uint8_t *name, size_t length)
 
 static void free_if_closed(struct forward_stage *stage)
 {
+	struct list *node;
+
 	if (stage->udp || !list_is_empty(&stage->works.all) || stage->era_count > 0)
 		return;
+	while ((node = list_pop(&stage->spare)))
+		free(list_entry(node, struct running, by_spare));
 	free(stage->zones);
 	stage->closed(stage->closed_arg);
 	free(stage);
@@ -335,10 +344,31 @@ static void fail_work(struct work *work)
 	doors->on_end(doors->arg);
 }
 
+/* NULL: out of memory. */
+static struct running *get_running(struct forward_stage *stage)
+{
+	struct list *node = list_pop(&stage->spare);
+
+	if (!node)
+		return malloc(sizeof(struct running));
+	stage->spare_count--;
+	return list_entry(node, struct running, by_spare);
+}
+
+static void put_running(struct forward_stage *stage, struct running *running)
+{
+	if (stage->spare_count == SPARE_MAX) {
+		free(running);
+		return;
+	}
+	list_prepend(&stage->spare, &running->by_spare); /* the warmest first */
+	stage->spare_count++;
+}
+
 /* False: out of memory. */
 static bool start_work(struct forward_stage *stage, struct work *work, uint64_t now_ms)
 {
-	struct running *running = calloc(1, sizeof(*running));
+	struct running *running = get_running(stage);
 
 	if (!running)
 		return false;
@@ -505,7 +535,7 @@ static void on_exchange_closed(struct exchange *exchange)
 		turns_end(&stage->turns, &work->turn);
 		drop_work(work);
 	}
-	free(running);
+	put_running(stage, running);
 	if (stage->is_closing)
 		free_if_closed(stage);
 	else

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/addr.h"
+#include "base/bytes.h"
 #include "base/random.h"
 #include "dns/reply.h"
 #include "forward/exchange_udp.h"
@@ -269,6 +270,87 @@ static void a_callback_may_close_one_that_is_about_to_be_read(void **state)
 	assert_int_equal(question[0].packet_count + question[1].packet_count, 1);
 }
 
+/* The turn after the sending reads them all, whatever the set of the watched says. */
+static void an_answer_that_comes_at_once_is_read_at_once(void **state)
+{
+	struct sockaddr_in from;
+
+	(void)state;
+	assert_int_equal(open_question(&question[0], 1), 0);
+	assert_int_equal(open_question(&question[1], 2), 0);
+	turn();
+	assert_int_equal(hear(&from), 1);
+	answer(&from, 1, 7);
+	question[0].closes = true;
+	turn();
+	assert_int_equal(question[0].packet_count, 1);
+	assert_int_equal(hear(&from), 2);
+	answer(&from, 1, 8); /* this one is watched by now */
+	turn();
+	assert_int_equal(question[1].packet_count, 1);
+}
+
+static void a_callback_may_close_one_that_was_just_sent(void **state)
+{
+	struct sockaddr_in from;
+
+	(void)state;
+	for (uint8_t i = 0; i < 2; i++) {
+		assert_int_equal(open_question(&question[i], i), 0);
+		question[i].closes = true;
+		question[i].takes_along = &question[1 - i];
+	}
+	turn();
+	while (hear(&from) >= 0)
+		answer(&from, 1, 1);
+	turn();
+	assert_int_equal(question[0].packet_count + question[1].packet_count, 1);
+	assert_int_equal(uv_backend_timeout(&loop), -1);
+}
+
+/* More than are put off to the end of a turn. */
+static void questions_beyond_the_room_for_young_ones_are_sent_and_answered(void **state)
+{
+	static struct question many[200];
+	struct sockaddr_in from;
+	unsigned answered = 0;
+
+	(void)state;
+	memset(many, 0, sizeof(many));
+	for (unsigned i = 0; i < COUNT_OF(many); i++) {
+		assert_int_equal(open_question(&many[i], (uint8_t)i), 0);
+		many[i].closes = true;
+	}
+	turn();
+	while (hear(&from) >= 0)
+		answer(&from, 1, 1);
+	for (unsigned i = 0; i < 10; i++)
+		turn();
+	for (unsigned i = 0; i < COUNT_OF(many); i++)
+		answered += many[i].packet_count;
+	assert_int_equal(answered, COUNT_OF(many));
+}
+
+static void what_has_come_can_be_read_ahead_of_the_loop(void **state)
+{
+	struct sockaddr_in watched, young;
+
+	(void)state;
+	assert_int_equal(open_question(&question[0], 1), 0);
+	turn_twice();
+	assert_int_equal(hear(&watched), 1);
+	assert_int_equal(open_question(&question[1], 2), 0);
+	turn();
+	assert_int_equal(hear(&young), 2);
+	exchange_udp_pool_read(pool);
+	assert_int_equal(question[0].packet_count + question[1].packet_count, 0);
+	answer(&watched, 1, 1);
+	answer(&young, 1, 2);
+	exchange_udp_pool_read(pool);
+	assert_int_equal(question[0].packet_count, 1);
+	assert_int_equal(question[1].packet_count, 1);
+}
+
 static void icmp_says_that_nobody_listens(void **state)
 {
 	(void)state;
@@ -344,6 +426,10 @@ int main(void)
 		TEST(all_that_comes_is_handed_over_until_it_is_closed),
 		TEST(a_flood_on_one_socket_keeps_nobody_waiting),
 		TEST(a_callback_may_close_one_that_is_about_to_be_read),
+		TEST(an_answer_that_comes_at_once_is_read_at_once),
+		TEST(a_callback_may_close_one_that_was_just_sent),
+		TEST(questions_beyond_the_room_for_young_ones_are_sent_and_answered),
+		TEST(what_has_come_can_be_read_ahead_of_the_loop),
 		TEST(icmp_says_that_nobody_listens),
 		TEST(what_cannot_be_sent_is_an_error_of_its_own_question),
 		TEST(without_descriptors_the_caller_is_told),

@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,7 @@
 #define SEEN_MAX 64
 #define QUERIES_MAX 600
 #define PLENTY_MS 20000 /* a deadline that no test waits for */
+#define PAUSE_MS 300
 
 /* ---- the upstream ---- */
 
@@ -196,6 +198,10 @@ static void follow_udp_script(struct fake *fake, const struct seen *seen)
 	case 'o': /* a forgery that does not know the case, and the right answer after it */
 		answer_in_lower_case(fake, seen);
 		answer_udp(fake, seen, DNS_FLAG_AD, true);
+		break;
+	case 'p': /* answers, and then nobody's loop turns for longer than patience lasts */
+		answer_udp(fake, seen, 0, true);
+		(void)poll(NULL, 0, PAUSE_MS);
 		break;
 	case '1': /* answers the first question, late */
 		answer_udp(fake, &fake->seen[0], 0, true);
@@ -626,6 +632,21 @@ static void lost_packet_is_sent_again(void **state)
 	assert_int_equal(got.waiters, 1);
 	assert_int_equal(first.udp_count, 2);
 	assert_int_equal(counted(METRIC_UPSTREAM_TIMEOUTS), 1);
+	fake_close(&first);
+}
+
+/* The process was stopped, or its machine: the answer is there, and was in time. */
+static void answer_that_came_during_a_pause_is_no_silence(void **state)
+{
+	(void)state;
+	fake_open(&first, "p", NULL);
+	set_upstreams(&first.addr, 1);
+	ask(0, "www.example", PLENTY_MS);
+	run_until_ends(1);
+	assert_int_equal(got.waiters, 1);
+	assert_int_equal(first.udp_count, 1);
+	assert_int_equal(counted(METRIC_UPSTREAM_TIMEOUTS), 0);
+	assert_int_equal(counted(METRIC_UPSTREAM_QUERIES_UDP), 1);
 	fake_close(&first);
 }
 
@@ -1558,6 +1579,7 @@ int main(void)
 		loop_test(ports_and_ids_are_not_reused),
 		loop_test(ad_of_a_loopback_upstream_is_kept),
 		loop_test(lost_packet_is_sent_again),
+		loop_test(answer_that_came_during_a_pause_is_no_silence),
 		loop_test(late_answer_to_the_first_packet_counts),
 		loop_test(lies_are_ignored_and_counted),
 		loop_test(silence_fails_at_the_deadline),
