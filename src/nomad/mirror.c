@@ -1,6 +1,6 @@
 /*
- * The room itself: its life, its configuration, its clock. Needs become asks in mirror_ask.c, asks
- * become calls in mirror_call.c.
+ * The room itself: its life, its configuration, its clock, and what all its parts need. Needs
+ * become asks in mirror_ask.c, asks become calls in mirror_call.c.
  */
 #include "nomad/mirror.h"
 
@@ -20,7 +20,7 @@
 #define REFRESH_AT_PERCENT 80 /* of its life an answer in use is renewed */
 #define FRESH_MS_MIN 50	      /* with ttl=0: those who waited shall find what came */
 
-/* ---- times ---- */
+/* ---- what all parts need ---- */
 
 struct zone_times mirror_times(const struct mirror *mirror, bool is_there, bool is_leaderless)
 {
@@ -33,6 +33,45 @@ struct zone_times mirror_times(const struct mirror *mirror, bool is_there, bool 
 				    .fresh_until_ms = now_ms + fresh_ms,
 				    .stale_until_ms = now_ms + stale_ms,
 				    .is_leaderless = is_leaderless };
+}
+
+struct zone_times mirror_times_live(const struct mirror *mirror)
+{
+	struct zone_times times = mirror_times(mirror, true, false);
+
+	times.refresh_from_ms = times.fresh_until_ms = ZONE_LIVE;
+	return times;
+}
+
+void mirror_expire_live(struct mirror *mirror)
+{
+	zone_expire_live(mirror->doors.zone, clock_now_ms());
+	mirror_space_expire(mirror);
+}
+
+uint64_t mirror_jitter(struct mirror *mirror, uint64_t ms)
+{
+	uint64_t percent = 100 - MIRROR_JITTER_PERCENT +
+			   hash_dice_roll(&mirror->dice) % (2 * MIRROR_JITTER_PERCENT + 1);
+
+	return ms * percent / 100;
+}
+
+void mirror_take_index(struct mirror *mirror, uint64_t index)
+{
+	if (index <= mirror->index)
+		return;
+	mirror->index = index;
+	zone_set_index(mirror->doors.zone, index);
+	metrics_set(mirror->doors.metrics, METRIC_NOMAD_INDEX, index);
+}
+
+void mirror_fold(const char *text, char out[SCOPE_NAME_MAX])
+{
+	size_t length = strnlen(text, SCOPE_NAME_MAX - 1);
+
+	name_fold((const uint8_t *)text, length, (uint8_t *)out);
+	out[length] = '\0';
 }
 
 /* ---- time ---- */
@@ -131,8 +170,8 @@ static void say_hello(struct mirror *mirror)
 		return;
 	}
 	name_fold((const uint8_t *)mirror->home, strlen(mirror->home), (uint8_t *)label);
-	if (mirror_want_list(mirror, label))
-		mirror_pump(mirror);
+	if (mirror_ask_list(mirror, label))
+		mirror_call_pump(mirror);
 	else
 		mirror_health_probe_now(mirror);
 }
@@ -189,7 +228,7 @@ void mirror_close(struct mirror *mirror, void (*closed)(void *), void *arg)
 	mirror->closed = closed;
 	mirror->closed_arg = arg;
 	mirror_live_close(mirror);
-	mirror_end_asks(mirror);
+	mirror_ask_end_all(mirror);
 	if (mirror->health.probe)
 		mirror_call_drop(mirror->health.probe);
 	uv_close((uv_handle_t *)&mirror->live_timer, on_timer_closed);
@@ -203,7 +242,7 @@ static void go_on(struct mirror *mirror, const struct config *config, uint64_t o
 	mirror_pause_forget(mirror);
 	if (mirror->ttl_ms < old_ttl_ms) /* what was promised for longer is fetched again */
 		catalogue_expire(mirror->doors.catalogue);
-	if (!mirror_live_is_best(mirror)) {
+	if (!mirror_tier_is_best(mirror)) {
 		mirror_space_renew(mirror);
 		mirror_live_renew(mirror);
 	}
@@ -245,7 +284,7 @@ void mirror_describe(const struct mirror *mirror, char *out, size_t capacity)
 	const struct health *health = &mirror->health;
 	const char *address = http_address_text(mirror->doors.http, mirror->address);
 	const char *tier = mirror_tier_text(mirror_tier(mirror));
-	const char *why = mirror_live_why(mirror);
+	const char *why = mirror_tier_why(mirror);
 	char duration[32];
 
 	str_format_duration_ms((clock_now_ms() - health->since_ms) / 1000 * 1000, duration,

@@ -14,8 +14,8 @@
  * are queued until the list has come (mirror_queue, mirror_list, all in the order of mirror_sync)
  * and then applied (mirror_apply) to the catalogue, which puts them into the zone. What no frame
  * tells: mirror_census, mirror_doubt. Beside: mirror_health and mirror_pulse (is it there, at which
- * address), mirror_scope (where we may listen), mirror_tier (which tier that makes, and all dates),
- * mirror_settle, mirror_preload, mirror_pause.
+ * address), mirror_scope (where we may listen), mirror_tier (which tier that makes), mirror_live (all
+ * of it as one, with one clock), mirror_settle, mirror_preload, mirror_pause.
  */
 #pragma once
 

@@ -54,7 +54,7 @@ static unsigned wait_s(const struct alarm *alarm)
 static void set_state(struct mirror *mirror, enum alarm_state state)
 {
 	mirror->alarm.state = state;
-	mirror_live_settle(mirror);
+	mirror_tier_publish(mirror);
 }
 
 static void drop_legs(struct mirror *mirror)
@@ -78,7 +78,7 @@ static void fail(struct mirror *mirror)
 		alarm->step++;
 	if (pause_ms > RETRY_MS_MAX)
 		pause_ms = RETRY_MS_MAX;
-	alarm->retry_at_ms = clock_now_ms() + mirror_live_jitter(mirror, pause_ms);
+	alarm->retry_at_ms = clock_now_ms() + mirror_jitter(mirror, pause_ms);
 	set_state(mirror, ALARM_WAITING);
 	/* A held request says nothing about Nomad; one that is not will. */
 	if (mirror->health.state == ZONE_NOMAD_OK && !mirror->health.is_holding)
@@ -102,7 +102,7 @@ static void give_up(struct mirror *mirror, const char *why)
 		pause_ms = REFUSED_MS_MAX;
 	alarm->step = STEPS_MAX;
 	alarm->is_unheld = true;
-	alarm->retry_at_ms = clock_now_ms() + mirror_live_jitter(mirror, pause_ms);
+	alarm->retry_at_ms = clock_now_ms() + mirror_jitter(mirror, pause_ms);
 	if (log_brake_take(&alarm->unheld_brake, clock_now_ms(), GIVEN_UP_LOG_EVERY_MS, &held))
 		log_warn("nomad", "%s; now and then it is tried again", why);
 	set_state(mirror, ALARM_WAITING);
@@ -196,7 +196,7 @@ static void on_armed(struct alarm_leg *leg, uint64_t index)
 			mirror_sync_retry(mirror);
 		alarm->step = 0;
 		if (was_missed && mirror->sync.phase != SYNC_LIVE)
-			mirror_live_expire(mirror);
+			mirror_expire_live(mirror);
 		set_state(mirror, ALARM_ARMED);
 	}
 	if (was_missed)
@@ -271,7 +271,7 @@ static void refuse(struct alarm_leg *leg)
 	if (pause_ms > REFUSED_MS_MAX)
 		pause_ms = REFUSED_MS_MAX;
 	alarm->refused_ms = clock_now_ms();
-	alarm->retry_at_ms = alarm->refused_ms + mirror_live_jitter(mirror, pause_ms);
+	alarm->retry_at_ms = alarm->refused_ms + mirror_jitter(mirror, pause_ms);
 	set_state(mirror, ALARM_REFUSED);
 }
 

@@ -40,7 +40,7 @@ static int on_event(void *arg, const struct json_event *event)
 	/* Type is what raft did, not what became of it: anything but this one takes away. */
 	bool is_removal = strcmp(event->type, "ServiceRegistration") != 0;
 	const char *service = event->service.service, *namespace = event->namespace;
-	struct zone_times times = mirror_live_times(mirror);
+	struct zone_times times = mirror_times_live(mirror);
 	int effect;
 
 	if (strcmp(event->topic, "Service") != 0)
@@ -89,7 +89,7 @@ static void take_index(struct mirror *mirror, uint64_t index, uint64_t hash)
 		sync->behind_ms = 0;
 		sync->vain_doubts += sync->is_doubtful;
 		mirror_sync_heard(mirror, sync->heard_index);
-		mirror_live_names(mirror);
+		mirror_tier_publish_names(mirror);
 	}
 }
 

@@ -129,7 +129,7 @@ static void end_ask(struct ask *ask, enum need_outcome outcome)
 	free(ask);
 }
 
-void mirror_end_asks(struct mirror *mirror)
+void mirror_ask_end_all(struct mirror *mirror)
 {
 	while (!list_is_empty(&mirror->asks))
 		end_ask(list_entry(mirror->asks.next, struct ask, link),
@@ -168,7 +168,7 @@ static void end_list(struct ask *ask, enum call_result result)
 	end_ask(ask, outcome);
 }
 
-void mirror_on_call_end(struct call *call, enum call_result result)
+void mirror_ask_on_call_end(struct call *call, enum call_result result)
 {
 	struct ask *ask = call->ask;
 
@@ -235,7 +235,7 @@ static void continue_service(struct ask *ask)
 }
 
 /* The ask for a namespace's list, made and started if it is not under way. NULL: it cannot be. */
-struct ask *mirror_want_list(struct mirror *mirror, const char *namespace_label)
+struct ask *mirror_ask_list(struct mirror *mirror, const char *namespace_label)
 {
 	struct ask *ask = find_ask(mirror, namespace_label, "");
 	const char *exact[EXACT_NAMES_MAX];
@@ -271,7 +271,7 @@ static void start_service(struct ask *ask)
 		end_ask(ask, mirror_health_outcome(mirror));
 		return;
 	}
-	list = mirror_want_list(mirror, ask->namespace_label);
+	list = mirror_ask_list(mirror, ask->namespace_label);
 	if (list)
 		list_append(&list->followers, &ask->follower_link);
 	else
@@ -349,7 +349,7 @@ static void need_service(struct mirror *mirror, const struct need *need,
 static void need_namespace(struct mirror *mirror, const struct need *need,
 			   const struct labels *labels)
 {
-	struct ask *ask = mirror_want_list(mirror, labels->namespace);
+	struct ask *ask = mirror_ask_list(mirror, labels->namespace);
 
 	if (!ask || !add_waiter(ask, need))
 		say(mirror, need, NEED_OVER_LIMIT);
@@ -378,5 +378,5 @@ void mirror_need(struct mirror *mirror, const struct need *need)
 		need_service(mirror, need, &labels);
 		break;
 	}
-	mirror_pump(mirror);
+	mirror_call_pump(mirror);
 }

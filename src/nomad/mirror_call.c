@@ -63,7 +63,7 @@ struct call *mirror_call_new(struct mirror *mirror, struct ask *ask, const char 
 	list_init(&call->link);
 	call->mirror = mirror;
 	call->ask = ask;
-	call->on_end = ask ? mirror_on_call_end : NULL;
+	call->on_end = ask ? mirror_ask_on_call_end : NULL;
 	call->kind = !service ? CALL_KIND_LIST : ask ? CALL_KIND_SERVICE : CALL_KIND_PROBE;
 	call->namespace = strdup(namespace);
 	call->service = service ? strdup(service) : NULL;
@@ -145,7 +145,7 @@ static void end_call(struct call *call, enum call_result result)
 	    !(result == CALL_DENIED && strcmp(call->namespace, "*") == 0 && !call->service))
 		mirror_health_bad(mirror, call, result);
 	free_call(call);
-	mirror_pump(mirror);
+	mirror_call_pump(mirror);
 }
 
 /* ---- asking ---- */
@@ -203,7 +203,7 @@ int mirror_call_start(struct call *call)
 	return ask_here(call);
 }
 
-void mirror_pump(struct mirror *mirror)
+void mirror_call_pump(struct mirror *mirror)
 {
 	while (!mirror->health.is_holding && mirror->active_count < ACTIVE_MAX) {
 		struct list *queue =
@@ -318,7 +318,7 @@ static void note_error(struct call *call, const char *format, ...)
 	va_end(args);
 }
 
-const char *mirror_first_words(const struct http_reply *reply, char out[120])
+const char *mirror_call_first_words(const struct http_reply *reply, char out[120])
 {
 	size_t at = 0;
 
@@ -392,7 +392,7 @@ static void on_denied(struct call *call, const struct http_reply *reply)
 	if (reply->status == 200)
 		note_error(call, "an empty list with index 0, which means no access");
 	else
-		note_error(call, "%ld %s", reply->status, mirror_first_words(reply, words));
+		note_error(call, "%ld %s", reply->status, mirror_call_first_words(reply, words));
 	if (!call->has_retried_token && http_refresh_token(mirror->doors.http)) {
 		call->has_retried_token = true;
 		mirror_space_renew(mirror);
@@ -458,7 +458,7 @@ static void on_bad_status(struct call *call, struct leg *leg, const struct http_
 			  reply->status == 501;
 	char words[120];
 
-	note_error(call, "%ld %s", reply->status, mirror_first_words(reply, words));
+	note_error(call, "%ld %s", reply->status, mirror_call_first_words(reply, words));
 	call->was_all_refused = false;
 	if (reply->retry_after_s > call->retry_after_s)
 		call->retry_after_s = reply->retry_after_s;

@@ -54,7 +54,7 @@ static void ask_later(struct mirror *mirror)
 
 	if (census->step < STEPS_MAX)
 		census->step++;
-	census->ask_at_ms = clock_now_ms() + mirror_live_jitter(mirror, pause_ms);
+	census->ask_at_ms = clock_now_ms() + mirror_jitter(mirror, pause_ms);
 }
 
 /* What the list was before is not known any more: it may have grown meanwhile. */
@@ -81,7 +81,7 @@ static void on_index(struct mirror *mirror, uint64_t index)
 			census->grown_index = index;
 		census->grow_at_ms =
 			clock_now_ms() + hash_dice_roll(&mirror->dice) % (SPREAD_MS + 1);
-		mirror_live_names(mirror);
+		mirror_tier_publish_names(mirror);
 	}
 	census->index = census->known_index = index;
 	ask(mirror);

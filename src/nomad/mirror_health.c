@@ -46,7 +46,7 @@ static void change_state(struct mirror *mirror, enum zone_nomad state)
 
 static void plan_probe(struct mirror *mirror, uint64_t pause_ms, uint64_t least_ms)
 {
-	uint64_t wait_ms = mirror_live_jitter(mirror, pause_ms);
+	uint64_t wait_ms = mirror_jitter(mirror, pause_ms);
 
 	mirror->health.probe_at_ms = clock_now_ms() + (wait_ms < least_ms ? least_ms : wait_ms);
 	mirror_arm(mirror);
@@ -194,7 +194,7 @@ static void hold(struct mirror *mirror, const struct call *call, enum call_resul
 	if (result == CALL_LOST)
 		change_state(mirror, ZONE_NOMAD_LOST);
 	plan_probe(mirror, next_pause(health, call->was_all_refused), call->retry_after_s * 1000);
-	mirror_end_asks(mirror);
+	mirror_ask_end_all(mirror);
 }
 
 static void deny_everywhere(struct mirror *mirror, const struct call *call)

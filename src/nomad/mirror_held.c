@@ -240,7 +240,7 @@ void mirror_held_note(struct mirror *mirror, const struct need *need)
 /* Everything was made old: what is kept here is not. */
 void mirror_held_keep(struct mirror *mirror)
 {
-	struct zone_times times = mirror_live_times(mirror);
+	struct zone_times times = mirror_times_live(mirror);
 	char space[SCOPE_NAME_MAX], service[SCOPE_NAME_MAX];
 
 	for (size_t i = 0; i < HELD_NAMES_MAX; i++) {

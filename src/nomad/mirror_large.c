@@ -42,8 +42,8 @@ static void enter(struct mirror *mirror, uint64_t now_ms)
 	mirror->is_large = true;
 	mirror->large.decide_ms = 0;
 	mirror->large.choose_ms = now_ms;
-	mirror_live_expire(mirror);
-	mirror_live_settle(mirror);
+	mirror_expire_live(mirror);
+	mirror_tier_publish(mirror);
 }
 
 static void leave(struct mirror *mirror)

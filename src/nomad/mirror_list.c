@@ -20,7 +20,7 @@ static void commit_list(struct mirror *mirror)
 {
 	struct sync *sync = &mirror->sync;
 	struct catalogue_all *listing = sync->listing;
-	struct zone_times times = mirror_live_times(mirror);
+	struct zone_times times = mirror_times_live(mirror);
 	int rc;
 
 	sync->listing = NULL;
@@ -33,7 +33,7 @@ static void commit_list(struct mirror *mirror)
 	}
 	sync->listed_ms = clock_now_ms();
 	metrics_add(mirror->doors.metrics, METRIC_NOMAD_FULL_LISTS, 1);
-	mirror_live_expire(mirror);
+	mirror_expire_live(mirror);
 	catalogue_expire(mirror->doors.catalogue);
 	if (sync->list_index < sync->index)
 		catalogue_rewind(mirror->doors.catalogue);

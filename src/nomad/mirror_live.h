@@ -207,28 +207,28 @@ struct preload {
 	size_t batch_at;
 };
 
-/* mirror_tier.c */
+/* mirror_live.c */
 bool mirror_live_open(struct mirror *mirror, const struct config *config);
 void mirror_live_start(struct mirror *mirror);
 void mirror_live_configure(struct mirror *mirror, const struct config *config);
 void mirror_live_close(struct mirror *mirror); /* nothing is under way any more */
 void mirror_live_free(struct mirror *mirror);
 void mirror_live_renew(struct mirror *mirror); /* a new token, agent, leader: try for the best */
-bool mirror_live_is_best(const struct mirror *mirror); /* there is no better tier to try for */
-void mirror_live_found(struct mirror *mirror);	       /* Nomad answers again */
+void mirror_live_found(struct mirror *mirror); /* Nomad answers again */
 uint64_t mirror_live_tick(struct mirror *mirror, uint64_t now_ms); /* → when to look again */
-void mirror_live_arm(struct mirror *mirror);	/* after anything that may have moved a date */
-void mirror_live_settle(struct mirror *mirror); /* after anything that may have moved the tier */
-void mirror_live_names(struct mirror *mirror); /* the stream fell behind, or is up with the table */
-void mirror_live_expire(struct mirror *mirror); /* anything may have changed */
+void mirror_live_arm(struct mirror *mirror); /* after anything that may have moved a date */
+
+/* mirror_tier.c */
 enum tier mirror_tier(const struct mirror *mirror);
 const char *mirror_tier_text(enum tier tier);
-const char *mirror_live_why(const struct mirror *mirror);
-bool mirror_live_knows_all(const struct mirror *mirror, const char *namespace_label);
-bool mirror_live_holds(const struct mirror *mirror, const char *namespace, uint64_t index);
-bool mirror_live_is_trying(const struct mirror *mirror);
-uint64_t mirror_live_jitter(struct mirror *mirror, uint64_t ms);
-struct zone_times mirror_live_times(const struct mirror *mirror);
+const char *mirror_tier_why(const struct mirror *mirror);
+bool mirror_tier_is_best(const struct mirror *mirror); /* there is no better tier to try for */
+bool mirror_tier_is_trying(const struct mirror *mirror);
+bool mirror_tier_knows_all(const struct mirror *mirror, const char *namespace_label);
+bool mirror_tier_holds(const struct mirror *mirror, const char *namespace, uint64_t index);
+void mirror_tier_publish(struct mirror *mirror); /* after anything that may have moved the tier */
+void mirror_tier_publish_names(struct mirror *mirror); /* the stream fell behind, or caught up */
+uint64_t mirror_tier_tick(struct mirror *mirror, uint64_t now_ms);
 
 /* mirror_pulse.c */
 uint64_t mirror_pulse_tick(struct mirror *mirror, uint64_t now_ms);
@@ -295,8 +295,7 @@ void mirror_queue_forget(struct mirror *mirror);
 void mirror_scope_configure(struct mirror *mirror, const struct config *config);
 bool mirror_scope_reset(struct mirror *mirror); /* back to what is configured; true: it differs */
 bool mirror_scope_holds(const struct scope *scope, const char *namespace); /* folded or not */
-void mirror_fold(const char *text, char out[SCOPE_NAME_MAX]);
-bool mirror_scope_drop(struct mirror *mirror, const char *namespace); /* false: none is left */
+bool mirror_scope_drop(struct mirror *mirror, const char *namespace);	   /* false: none is left */
 void mirror_scope_note(struct mirror *mirror, const char *namespace, bool is_empty);
 uint64_t mirror_scope_tick(struct mirror *mirror, uint64_t now_ms);
 int mirror_scope_read(struct mirror *mirror, const char *body, size_t length, char *why,

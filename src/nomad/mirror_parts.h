@@ -173,12 +173,19 @@ struct mirror {
 void mirror_tick(struct mirror *mirror, uint64_t now_ms);
 void mirror_arm(struct mirror *mirror);
 struct zone_times mirror_times(const struct mirror *mirror, bool is_there, bool is_leaderless);
+/* Of what is kept true from here on; stale only counts once it is not any more. */
+struct zone_times mirror_times_live(const struct mirror *mirror);
+/* Anything may have changed: what is held is fetched again when it is asked for. */
+void mirror_expire_live(struct mirror *mirror);
+uint64_t mirror_jitter(struct mirror *mirror, uint64_t ms);
 void mirror_take_index(struct mirror *mirror, uint64_t index);
+/* As a DNS label looks; what is too long for one is cut. */
+void mirror_fold(const char *text, char out[SCOPE_NAME_MAX]);
 
 /* mirror_ask.c */
-struct ask *mirror_want_list(struct mirror *mirror, const char *namespace_label);
-void mirror_end_asks(struct mirror *mirror); /* all of them, at once: Nomad is not there */
-void mirror_on_call_end(struct call *call, enum call_result result);
+struct ask *mirror_ask_list(struct mirror *mirror, const char *namespace_label);
+void mirror_ask_end_all(struct mirror *mirror); /* all of them, at once: Nomad is not there */
+void mirror_ask_on_call_end(struct call *call, enum call_result result);
 
 /* mirror_read.c: a reply with status 200 becomes what we know. 0, -EINVAL (not what Nomad says;
  * call->error tells), -EACCES (the way Nomad says "no access" with status 200) or -ENOMEM. */
@@ -192,10 +199,10 @@ void mirror_call_hurry(struct mirror *mirror, const struct ask *ask);
 int mirror_call_start(struct call *call);
 void mirror_call_drop(struct call *call); /* without a word */
 void mirror_call_tick(struct call *call, uint64_t now_ms);
-void mirror_pump(struct mirror *mirror); /* starts what is queued */
+void mirror_call_pump(struct mirror *mirror); /* starts what is queued */
 
 /* The beginning of an error's text, fit for a log line. Returns `out`. */
-const char *mirror_first_words(const struct http_reply *reply, char out[120]);
+const char *mirror_call_first_words(const struct http_reply *reply, char out[120]);
 
 /* mirror_space.c */
 bool mirror_space_is_listed(const struct mirror *mirror, const char *label, uint64_t now_ms,

@@ -64,7 +64,7 @@ static void plan_first(struct mirror *mirror, uint64_t now_ms)
 	struct pulse *pulse = &mirror->pulse;
 
 	pulse->first_at_ms =
-		now_ms + mirror_live_jitter(mirror, (uint64_t)FIRST_MS << pulse->first_step);
+		now_ms + mirror_jitter(mirror, (uint64_t)FIRST_MS << pulse->first_step);
 }
 
 static void on_first(void *arg, const struct http_reply *reply)

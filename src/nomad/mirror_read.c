@@ -77,12 +77,12 @@ static struct zone_times times_of(const struct call *call, const struct http_rep
 	struct zone_times times = mirror_times(mirror, is_there, !reply->knows_leader);
 
 	if (is_exact &&
-	    (call->is_kept || mirror_live_holds(mirror, call->namespace, reply->index))) {
+	    (call->is_kept || mirror_tier_holds(mirror, call->namespace, reply->index))) {
 		if (call->service && is_there)
 			mirror_watch_note(mirror, call->namespace, call->service);
-		return mirror_live_times(mirror);
+		return mirror_times_live(mirror);
 	}
-	if (mirror_live_is_trying(mirror))
+	if (mirror_tier_is_trying(mirror))
 		times = shorten(times, BETWEEN_MS);
 	/* A change has overtaken it: it is only good for those who wait for it. */
 	if (is_exact && mirror_tier(mirror) != TIER_LOOKUP &&
@@ -235,15 +235,6 @@ static int read_kind(struct call *call, const struct http_reply *reply, bool is_
 		return read_scout(call, reply);
 	}
 	return -EINVAL;
-}
-
-void mirror_take_index(struct mirror *mirror, uint64_t index)
-{
-	if (index <= mirror->index)
-		return;
-	mirror->index = index;
-	zone_set_index(mirror->doors.zone, index);
-	metrics_set(mirror->doors.metrics, METRIC_NOMAD_INDEX, index);
 }
 
 int mirror_read(struct call *call, const struct http_reply *reply, bool is_stale)

@@ -9,21 +9,11 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "dns/name.h"
 #include "nomad/json.h"
 #include "nomad/mirror_parts.h"
 
 #define JOIN_EVERY_MS 10000 /* each time everything is listened for anew */
 #define EMPTY_MAX (SCOPE_MAX / 2)
-
-/* As a DNS label looks; what is too long for one is cut. */
-void mirror_fold(const char *text, char out[SCOPE_NAME_MAX])
-{
-	size_t length = strnlen(text, SCOPE_NAME_MAX - 1);
-
-	name_fold((const uint8_t *)text, length, (uint8_t *)out);
-	out[length] = '\0';
-}
 
 static bool has(const struct scope *scope, const char *namespace)
 {
@@ -274,7 +264,7 @@ static void on_scouted(struct call *call, enum call_result result)
 	scout->has_looked = result == CALL_GOOD || result == CALL_DENIED;
 	if (result == CALL_GOOD)
 		follow_found(mirror);
-	mirror_live_settle(mirror);
+	mirror_tier_publish(mirror);
 }
 
 /* Something was refused everywhere: is there somewhere it would not be? */

@@ -77,7 +77,7 @@ static struct settling *make(struct mirror *mirror, const char *namespace, const
 static void remove_now(struct mirror *mirror, const char *namespace, const char *service)
 {
 	struct zone_times times = mirror_tier(mirror) == TIER_STREAM
-					  ? mirror_live_times(mirror)
+					  ? mirror_times_live(mirror)
 					  : mirror_times(mirror, false, false);
 
 	catalogue_remove_now(mirror->doors.catalogue, namespace, service, &times);

@@ -85,7 +85,7 @@ bool mirror_space_is_listed(const struct mirror *mirror, const char *label, uint
 
 	if (record && out_index)
 		*out_index = record->index;
-	if (mirror_live_knows_all(mirror, label))
+	if (mirror_tier_knows_all(mirror, label))
 		return true;
 	return record && now_ms < record->listed_until_ms;
 }

@@ -82,7 +82,7 @@ static void on_end(void *arg, const struct http_reply *reply)
 		snprintf(why, sizeof(why), "%.150s", reply->error);
 	else if (reply->status != 200)
 		snprintf(why, sizeof(why), "%ld %s", reply->status,
-			 mirror_first_words(reply, words));
+			 mirror_call_first_words(reply, words));
 	else
 		snprintf(why, sizeof(why), "the server ended it");
 	mirror_sync_on_end(mirror, was_open ? STREAM_BROKE : judge_end(reply), why);

@@ -32,7 +32,7 @@
 static void set_phase(struct mirror *mirror, enum sync_phase phase)
 {
 	mirror->sync.phase = phase;
-	mirror_live_settle(mirror);
+	mirror_tier_publish(mirror);
 }
 
 static void drop_work(struct mirror *mirror)
@@ -61,7 +61,7 @@ static uint64_t next_pause(struct mirror *mirror)
 
 	if (sync->step < STEPS_MAX)
 		sync->step++;
-	return mirror_live_jitter(mirror, pause_ms < RETRY_MS_MAX ? pause_ms : RETRY_MS_MAX);
+	return mirror_jitter(mirror, pause_ms < RETRY_MS_MAX ? pause_ms : RETRY_MS_MAX);
 }
 
 /* The stream is over, or cannot be believed: it is opened again, soon. */
@@ -82,7 +82,7 @@ void mirror_sync_again(struct mirror *mirror, bool must_list, const char *why)
 		if (now_ms - sync->live_ms >= STABLE_AFTER_MS)
 			sync->step = 0;
 		if (is_behind)
-			mirror_live_expire(mirror);
+			mirror_expire_live(mirror);
 	}
 	sync->retry_at_ms = now_ms + next_pause(mirror);
 	set_phase(mirror, SYNC_WAITING);
@@ -103,12 +103,12 @@ void mirror_sync_refuse(struct mirror *mirror, bool was_denied, const char *why)
 	sync->must_list = true;
 	sync->was_denied = was_denied;
 	if (was_live)
-		mirror_live_expire(mirror);
+		mirror_expire_live(mirror);
 	if (sync->refusals < 4)
 		sync->refusals++;
 	if (pause_ms > REFUSED_MS_MAX)
 		pause_ms = REFUSED_MS_MAX;
-	sync->retry_at_ms = clock_now_ms() + mirror_live_jitter(mirror, pause_ms);
+	sync->retry_at_ms = clock_now_ms() + mirror_jitter(mirror, pause_ms);
 	set_phase(mirror, SYNC_REFUSED);
 	mirror_live_arm(mirror);
 }
@@ -204,7 +204,7 @@ void mirror_sync_go_live(struct mirror *mirror)
 	mirror_queue_drain(mirror);
 	if (sync->phase != SYNC_LIVE)
 		return;
-	mirror_live_settle(mirror);
+	mirror_tier_publish(mirror);
 	sync->audit_at_ms = sync->live_ms + AUDIT_AFTER_MS;
 	if (sync->owed_index)
 		mirror_sync_heard(mirror, sync->owed_index);
@@ -230,7 +230,7 @@ static void on_probed(struct call *call, enum call_result result)
 		    (call->index > sync->index && mirror_queue_is_replayed(mirror)))) {
 		mirror_sync_go_live(mirror);
 	} else {
-		mirror_live_expire(mirror);
+		mirror_expire_live(mirror);
 		sync->must_list = true;
 		mirror_sync_list(mirror);
 	}
@@ -308,7 +308,7 @@ void mirror_sync_heard(struct mirror *mirror, uint64_t index)
 	sync->behind_index = index;
 	sync->behind_ms = clock_now_ms();
 	sync->is_doubtful = false;
-	mirror_live_names(mirror);
+	mirror_tier_publish_names(mirror);
 	mirror_live_arm(mirror);
 }
 
@@ -327,7 +327,7 @@ void mirror_sync_back(struct mirror *mirror, uint64_t index)
 	mirror_census_stop(mirror);
 	mirror_large_again(mirror);
 	catalogue_rewind(mirror->doors.catalogue);
-	mirror_live_expire(mirror);
+	mirror_expire_live(mirror);
 	mirror->index = index;
 	sync->heard_index = index;
 	sync->index = sync->owed_index = sync->since_index = 0;
@@ -427,7 +427,7 @@ uint64_t mirror_sync_tick(struct mirror *mirror, uint64_t now_ms)
 	}
 	if (sync->behind_ms && now_ms >= sync->behind_ms + doubt_ms(sync) && !sync->is_doubtful) {
 		sync->is_doubtful = true;
-		mirror_live_expire(mirror);
+		mirror_expire_live(mirror);
 	}
 	if (sync->audit_at_ms && now_ms >= sync->audit_at_ms)
 		audit(mirror, now_ms);

@@ -167,7 +167,7 @@ void mirror_watch_wake(struct mirror *mirror)
 
 	plan_audit(mirror, AUDIT_AFTER_MS);
 
-	mirror_live_expire(mirror);
+	mirror_expire_live(mirror);
 	if (mirror->is_large)
 		mirror_held_keep(mirror);
 	mirror_large_count(mirror);

@@ -1559,7 +1559,7 @@ static void what_was_loaded_ahead_is_loaded_again_only_if_it_is_in_use(void **st
 	advance(300);
 	answer(WEB, ONE("192.0.2.1"), 10);
 	for (unsigned turn = 0; turn < 2; turn++) {
-		mirror_live_expire(mirror);
+		mirror_expire_live(mirror);
 		fake_zone.asked = turn;
 		mirror_preload_start(mirror);
 		for (int i = 0; i < 20; i++)
