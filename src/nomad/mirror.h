@@ -11,11 +11,12 @@
  * replies become what we know (mirror_read, mirror_space). Tier "watch": a reply of the alarm
  * (mirror_alarm; of the names in use in a busy cluster: mirror_held, mirror_large) is a wake
  * (mirror_watch), which asks again for what is in use. Tier "stream": the frames (mirror_stream)
- * are queued until the list has come (mirror_queue, mirror_list, all in the order of mirror_sync)
- * and then applied (mirror_apply) to the catalogue, which puts them into the zone. What no frame
- * tells: mirror_census, mirror_doubt. Beside: mirror_health and mirror_pulse (is it there, at which
- * address), mirror_scope (where we may listen), mirror_tier (which tier that makes), mirror_live (all
- * of it as one, with one clock), mirror_settle, mirror_preload, mirror_pause.
+ * are queued until the list has come (mirror_queue, mirror_sync_list, all in the order of
+ * mirror_sync) and then applied (mirror_sync_apply) to the catalogue, which puts them into the
+ * zone. What no frame tells: mirror_census, mirror_doubt. Beside: mirror_health and mirror_pulse
+ * (is it there, at which address), mirror_scope (where we may listen), mirror_tier (which tier that
+ * makes), mirror_live (all of it as one, with one clock), mirror_settle, mirror_preload,
+ * mirror_pause.
  */
 #pragma once
 

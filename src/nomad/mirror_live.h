@@ -275,10 +275,10 @@ void mirror_doubt_note(struct mirror *mirror);
 void mirror_doubt_weigh(struct mirror *mirror, uint64_t index);
 void mirror_doubt_end(struct mirror *mirror, uint64_t index);
 
-/* mirror_list.c */
+/* mirror_sync_list.c */
 void mirror_sync_list(struct mirror *mirror); /* goes live, or begins again */
 
-/* mirror_apply.c */
+/* mirror_sync_apply.c */
 void mirror_sync_apply(struct mirror *mirror, const char *line, size_t length);
 
 /* mirror_queue.c: what came before the list */
