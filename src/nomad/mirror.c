@@ -184,17 +184,13 @@ struct mirror *mirror_open(const struct mirror_doors *doors, const struct config
 		return NULL;
 	mirror->doors = *doors;
 	hash_random(&mirror->pause_key, sizeof(mirror->pause_key));
-	mirror->tries_millis = UINT32_MAX; /* the bucket is full; its ceiling is applied there */
-	mirror->tries_at_ms = clock_now_ms();
 	list_init(&mirror->asks);
 	list_init(&mirror->active);
 	list_init(&mirror->urgent);
 	list_init(&mirror->leisure);
-	list_init(&mirror->forgettable);
-	mirror->spaces = map_new();
 	mirror->ask_by_key = map_new();
 	hash_dice_init(&mirror->dice);
-	if (!mirror->spaces || !mirror->ask_by_key || !take_config(mirror, config) ||
+	if (!mirror_space_init(mirror) || !mirror->ask_by_key || !take_config(mirror, config) ||
 	    !mirror_live_open(mirror, config)) {
 		free_mirror(mirror);
 		return NULL;

@@ -3,7 +3,6 @@
  * which runs only when one of them has something to do.
  */
 #include "base/clock.h"
-#include "base/map.h"
 #include "nomad/mirror_parts.h"
 
 #define TOKEN_LOOK_MS 2000
@@ -92,15 +91,11 @@ static void take_config(struct mirror *mirror, const struct config *config)
 /* false: out of memory. */
 bool mirror_live_open(struct mirror *mirror, const struct config *config)
 {
-	list_init(&mirror->settle.list);
-	list_init(&mirror->settle.asked);
-	mirror->settle.by_key = map_new();
-	mirror->watch.names = map_new();
 	take_config(mirror, config);
 	mirror->sync.must_list = true;
-	mirror->tier_ms = clock_now_ms();
-	pace_init(&mirror->large.pace, mirror->tier_ms);
-	return mirror->settle.by_key && mirror->watch.names;
+	mirror->tier.since_ms = clock_now_ms();
+	pace_init(&mirror->large.pace, mirror->tier.since_ms);
+	return mirror_settle_init(mirror) && mirror_watch_init(mirror);
 }
 
 void mirror_live_start(struct mirror *mirror)
@@ -117,15 +112,13 @@ static void stop(struct mirror *mirror)
 	mirror_large_stop(mirror);
 	mirror_watch_stop(mirror);
 	mirror_pulse_stop(mirror);
-	if (mirror->scout.call)
-		mirror_call_drop(mirror->scout.call);
-	mirror->scout.call = NULL;
+	mirror_scope_stop(mirror);
 }
 
 void mirror_live_configure(struct mirror *mirror, const struct config *config)
 {
 	if (config->mirror != mirror->ceiling)
-		mirror->has_said_tier = false;
+		mirror->tier.has_said = false;
 	stop(mirror);
 	mirror_expire_live(mirror);
 	take_config(mirror, config);

@@ -28,6 +28,15 @@ struct mirror;
 
 enum tier { TIER_LOOKUP, TIER_WATCH, TIER_STREAM };
 
+struct tier_state {
+	enum tier published, said; /* to the readers; to the operator */
+	uint64_t since_ms;
+	uint64_t said_ms;      /* when the last line about it was written … */
+	unsigned said_count;   /* … and how many in a row; */
+	unsigned change_count; /* since then */
+	bool has_said, was_held;
+};
+
 struct scope { /* where we may listen */
 	bool is_all;
 	bool by_list; /* all that may be read, which is not all there is: only lists of `*` tell */
@@ -110,6 +119,14 @@ struct doubt {		     /* about what no frame explains */
 	uint64_t list_at_ms, pause_until_ms;
 };
 
+struct frame_queue {	      /* what came before the list */
+	struct buf frames;    /* u32 length, bytes */
+	uint64_t index;	      /* the highest of them */
+	uint64_t gone_index;  /* the highest that was let go: the list has to know it */
+	uint64_t floor_index; /* the table was there when the list was asked for */
+	unsigned relist_count;
+};
+
 struct sync {
 	enum sync_phase phase;
 	struct stream_leg legs[SCOPE_MAX];
@@ -120,11 +137,7 @@ struct sync {
 	bool must_list;	      /* what we have may have holes */
 	bool was_denied;      /* REFUSED: for want of rights */
 	unsigned quick_lists; /* lists that need not wait for their turn */
-	struct buf queue;     /* frames that came before the list: u32 length, bytes */
-	uint64_t queue_index; /* the highest of them */
-	uint64_t gone_index;  /* the highest that was let go: the list has to know it */
-	uint64_t floor_index; /* the table was there when the list was asked for */
-	unsigned relist_count;
+	struct frame_queue queue;
 	uint64_t base_index;		  /* as of the list */
 	uint64_t index;			  /* everything up to here is applied */
 	uint64_t index_hash;		  /* of the frame with that index; 0: none was seen */
@@ -293,6 +306,7 @@ void mirror_queue_forget(struct mirror *mirror);
 
 /* mirror_scope.c */
 void mirror_scope_configure(struct mirror *mirror, const struct config *config);
+void mirror_scope_stop(struct mirror *mirror);
 bool mirror_scope_reset(struct mirror *mirror); /* back to what is configured; true: it differs */
 bool mirror_scope_holds(const struct scope *scope, const char *namespace); /* folded or not */
 bool mirror_scope_drop(struct mirror *mirror, const char *namespace);	   /* false: none is left */
@@ -302,6 +316,7 @@ int mirror_scope_read(struct mirror *mirror, const char *body, size_t length, ch
 		      size_t why_capacity);
 
 /* mirror_settle.c */
+bool mirror_settle_init(struct mirror *mirror); /* false: out of memory */
 void mirror_settle_add(struct mirror *mirror, const char *namespace, const char *service);
 void mirror_settle_listed(void *mirror, const char *namespace, const char *service);
 void mirror_settle_cancel(struct mirror *mirror, const char *namespace, const char *service);
@@ -331,6 +346,7 @@ bool mirror_held_is_kept(struct mirror *mirror, const struct need *need);
 uint64_t mirror_held_tick(struct mirror *mirror, uint64_t now_ms);
 
 /* mirror_watch.c */
+bool mirror_watch_init(struct mirror *mirror); /* false: out of memory */
 void mirror_watch_refresh(struct mirror *mirror, const char *namespace, const char *service);
 bool mirror_watch_need(const char *namespace, const char *service, struct need *out);
 void mirror_watch_note(struct mirror *mirror, const char *namespace, const char *service);

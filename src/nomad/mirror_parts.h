@@ -106,6 +106,13 @@ struct health {
 	char reason[320];
 };
 
+struct spaces {
+	struct map *by_label;	 /* folded namespace → struct space_record */
+	struct list forgettable; /* absent and denied ones, the oldest first */
+	size_t forgettable_count;
+	uint64_t tries_millis, tries_at_ms; /* token bucket for namespaces never seen */
+};
+
 #define MIRROR_PAUSES 256
 
 struct pause {
@@ -132,10 +139,7 @@ struct mirror {
 	struct list active, urgent, leisure; /* calls; the latter two are queues */
 	size_t active_count;
 
-	struct map *spaces;	 /* folded namespace → struct space_record */
-	struct list forgettable; /* absent and denied ones, the oldest first */
-	size_t forgettable_count;
-	uint64_t tries_millis, tries_at_ms; /* token bucket for namespaces never seen */
+	struct spaces spaces;
 
 	uint64_t ttl_ms, negative_ttl_ms, max_stale_ms;
 	char *filter;		      /* "&filter=…", escaped; "" : none */
@@ -156,12 +160,7 @@ struct mirror {
 	uint64_t token_at_ms; /* when a new token is looked for */
 	bool is_large;	      /* the cluster changes so often that only the asked for is followed */
 	bool alarm_is_doubtful;
-	enum tier tier, said_tier; /* as published, as told to the operator */
-	uint64_t tier_ms;
-	uint64_t said_ms;      /* when the last line about it was written … */
-	unsigned said_count;   /* … and how many in a row; */
-	unsigned tier_changes; /* since then */
-	bool has_said_tier, was_held;
+	struct tier_state tier;
 	unsigned open_handles;
 
 	bool is_closing;
@@ -205,6 +204,7 @@ void mirror_call_pump(struct mirror *mirror); /* starts what is queued */
 const char *mirror_call_first_words(const struct http_reply *reply, char out[120]);
 
 /* mirror_space.c */
+bool mirror_space_init(struct mirror *mirror); /* false: out of memory */
 bool mirror_space_is_listed(const struct mirror *mirror, const char *label, uint64_t now_ms,
 			    uint64_t *out_index);
 bool mirror_space_is_denied(const struct mirror *mirror, const char *label, uint64_t now_ms);

@@ -12,61 +12,62 @@
 #define QUEUE_MAX_BYTES (16u << 20)
 #define RELISTS_MAX 3 /* then the index of what was let go was a false one */
 
-static void let_go(struct sync *sync, uint64_t index)
+static void let_go(struct frame_queue *queue, uint64_t index)
 {
-	if (index > sync->gone_index)
-		sync->gone_index = index;
+	if (index > queue->gone_index)
+		queue->gone_index = index;
 }
 
 void mirror_queue_forget(struct mirror *mirror)
 {
-	struct sync *sync = &mirror->sync;
+	struct frame_queue *queue = &mirror->sync.queue;
 
-	buf_deinit(&sync->queue);
-	sync->queue_index = sync->gone_index = 0;
-	sync->relist_count = 0;
+	buf_deinit(&queue->frames);
+	queue->index = queue->gone_index = 0;
+	queue->relist_count = 0;
 }
 
 /* The list is asked for now: it knows what has come so far. */
 void mirror_queue_cover(struct mirror *mirror)
 {
-	struct sync *sync = &mirror->sync;
+	struct frame_queue *queue = &mirror->sync.queue;
 
-	let_go(sync, sync->queue_index);
-	buf_deinit(&sync->queue);
-	sync->queue_index = 0;
-	sync->floor_index = mirror->index;
+	let_go(queue, queue->index);
+	buf_deinit(&queue->frames);
+	queue->index = 0;
+	queue->floor_index = mirror->index;
 }
 
 /* Whether the list that has come knows all that was let go. */
 bool mirror_queue_is_covered(struct mirror *mirror)
 {
-	struct sync *sync = &mirror->sync;
+	struct frame_queue *queue = &mirror->sync.queue;
 
-	return sync->list_index >= sync->gone_index || sync->relist_count++ >= RELISTS_MAX;
+	return mirror->sync.list_index >= queue->gone_index || queue->relist_count++ >= RELISTS_MAX;
 }
 
 void mirror_queue_put(struct mirror *mirror, const char *line, size_t length)
 {
 	struct sync *sync = &mirror->sync;
+	struct frame_queue *queue = &sync->queue;
 	/* A list that is under way may be older than what was heard since it was asked for. */
-	uint64_t covered_index = sync->listing ? sync->floor_index : mirror->index;
+	uint64_t covered_index = sync->listing ? queue->floor_index : mirror->index;
 	uint64_t index = json_frame_index(line, length);
 	uint32_t length32 = (uint32_t)length;
 
 	if (sync->must_list && index && index <= covered_index) {
-		let_go(sync, index);
+		let_go(queue, index);
 		return;
 	}
-	sync->queue.limit_bytes = QUEUE_MAX_BYTES;
-	if (index > sync->queue_index)
-		sync->queue_index = index;
-	if (buf_append(&sync->queue, &length32, sizeof(length32)) == 0 &&
-	    buf_append(&sync->queue, line, length) == 0)
+	queue->frames.limit_bytes = QUEUE_MAX_BYTES;
+	if (index > queue->index)
+		queue->index = index;
+	if (buf_append(&queue->frames, &length32, sizeof(length32)) == 0 &&
+	    buf_append(&queue->frames, line, length) == 0)
 		return;
-	let_go(sync, sync->queue_index);
-	buf_deinit(&sync->queue);
-	sync->queue_index = 0;
+	let_go(queue, queue->index);
+	buf_deinit(&queue->frames);
+	queue->index = 0;
 	sync->must_list = true;
 }
 
@@ -80,14 +81,15 @@ uint64_t mirror_queue_hash(const struct mirror *mirror, const char *line, size_t
 static bool has_last(const struct mirror *mirror, bool is_same)
 {
 	const struct sync *sync = &mirror->sync;
+	const struct frame_queue *queue = &sync->queue;
 	uint32_t length;
 
 	if (sync->leg_count != 1 || !sync->index_hash)
 		return false;
-	for (size_t at = 0; at < sync->queue.length; at += sizeof(length) + length) {
-		const char *line = sync->queue.data + at + sizeof(length);
+	for (size_t at = 0; at < queue->frames.length; at += sizeof(length) + length) {
+		const char *line = queue->frames.data + at + sizeof(length);
 
-		memcpy(&length, sync->queue.data + at, sizeof(length));
+		memcpy(&length, queue->frames.data + at, sizeof(length));
 		if (json_frame_index(line, length) == sync->index)
 			return (mirror_queue_hash(mirror, line, length) == sync->index_hash) ==
 			       is_same;
@@ -112,15 +114,15 @@ bool mirror_queue_is_other(const struct mirror *mirror)
 /* Applies what was kept, unless it ends the stream. */
 void mirror_queue_drain(struct mirror *mirror)
 {
-	struct buf queue = mirror->sync.queue;
+	struct buf frames = mirror->sync.queue.frames;
 	uint32_t length;
 
-	buf_init(&mirror->sync.queue, 0);
+	buf_init(&mirror->sync.queue.frames, 0);
 	mirror_queue_forget(mirror);
-	for (size_t at = 0; at < queue.length && mirror->sync.phase == SYNC_LIVE;
+	for (size_t at = 0; at < frames.length && mirror->sync.phase == SYNC_LIVE;
 	     at += sizeof(length) + length) {
-		memcpy(&length, queue.data + at, sizeof(length));
-		mirror_sync_apply(mirror, queue.data + at + sizeof(length), length);
+		memcpy(&length, frames.data + at, sizeof(length));
+		mirror_sync_apply(mirror, frames.data + at + sizeof(length), length);
 	}
-	buf_deinit(&queue);
+	buf_deinit(&frames);
 }

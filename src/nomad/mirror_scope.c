@@ -303,3 +303,12 @@ uint64_t mirror_scope_tick(struct mirror *mirror, uint64_t now_ms)
 	scout->call = NULL;
 	return UINT64_MAX;
 }
+
+void mirror_scope_stop(struct mirror *mirror)
+{
+	struct scout *scout = &mirror->scout;
+
+	if (scout->call)
+		mirror_call_drop(scout->call);
+	scout->call = NULL;
+}

@@ -28,6 +28,16 @@ struct settling {
 	char namespace[]; /* exact; the service's name stands behind it */
 };
 
+bool mirror_settle_init(struct mirror *mirror)
+{
+	struct settle *settle = &mirror->settle;
+
+	list_init(&settle->list);
+	list_init(&settle->asked);
+	settle->by_key = map_new();
+	return settle->by_key;
+}
+
 static struct settling *find(const struct mirror *mirror, const char *namespace,
 			     const char *service)
 {

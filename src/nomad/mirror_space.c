@@ -20,40 +20,53 @@
 #define MILLI 1000
 
 struct space_record {
-	struct list link; /* in mirror->forgettable, or alone */
+	struct list link; /* in spaces->forgettable, or alone */
 	bool is_forgettable;
 	uint64_t index;
 	uint64_t listed_until_ms, denied_until_ms;
 	char label[DNS_LABEL_MAX + 1]; /* folded */
 };
 
+bool mirror_space_init(struct mirror *mirror)
+{
+	struct spaces *spaces = &mirror->spaces;
+
+	spaces->tries_millis = TRIES_BURST * MILLI;
+	spaces->tries_at_ms = clock_now_ms();
+	list_init(&spaces->forgettable);
+	spaces->by_label = map_new();
+	return spaces->by_label;
+}
+
 static struct space_record *find(const struct mirror *mirror, const char *label)
 {
-	return map_find(mirror->spaces, label, strlen(label));
+	return map_find(mirror->spaces.by_label, label, strlen(label));
 }
 
 static void set_forgettable(struct mirror *mirror, struct space_record *record, bool is_forgettable)
 {
-	mirror->forgettable_count -= record->is_forgettable;
+	struct spaces *spaces = &mirror->spaces;
+
+	spaces->forgettable_count -= record->is_forgettable;
 	list_remove(&record->link);
 	record->is_forgettable = is_forgettable;
-	mirror->forgettable_count += is_forgettable;
+	spaces->forgettable_count += is_forgettable;
 	if (is_forgettable)
-		list_append(&mirror->forgettable, &record->link);
+		list_append(&spaces->forgettable, &record->link);
 }
 
 static void drop(struct mirror *mirror, struct space_record *record)
 {
 	set_forgettable(mirror, record, false);
-	map_remove(mirror->spaces, record->label, strlen(record->label));
+	map_remove(mirror->spaces.by_label, record->label, strlen(record->label));
 	free(record);
 }
 
 static void forget_oldest(struct mirror *mirror)
 {
-	while (mirror->forgettable_count > FORGETTABLE_MAX) {
+	while (mirror->spaces.forgettable_count > FORGETTABLE_MAX) {
 		struct space_record *record =
-			list_entry(mirror->forgettable.next, struct space_record, link);
+			list_entry(mirror->spaces.forgettable.next, struct space_record, link);
 
 		zone_withdraw(mirror->doors.zone, record->label, NULL);
 		drop(mirror, record);
@@ -72,7 +85,7 @@ static struct space_record *make(struct mirror *mirror, const char *label)
 		return NULL;
 	list_init(&record->link);
 	memcpy(record->label, label, length);
-	if (map_put(mirror->spaces, label, length, record) == 0)
+	if (map_put(mirror->spaces.by_label, label, length, record) == 0)
 		return record;
 	free(record);
 	return NULL;
@@ -107,17 +120,18 @@ bool mirror_space_is_empty(const struct mirror *mirror, const char *label)
 /* Whether a namespace may be asked about: known ones always, made-up ones at a limited pace. */
 bool mirror_space_may_try(struct mirror *mirror, const char *label, uint64_t now_ms)
 {
-	uint64_t gained = (now_ms - mirror->tries_at_ms) * TRIES_PER_S;
+	struct spaces *spaces = &mirror->spaces;
+	uint64_t gained = (now_ms - spaces->tries_at_ms) * TRIES_PER_S;
 
 	if (find(mirror, label))
 		return true;
-	mirror->tries_at_ms = now_ms;
-	mirror->tries_millis += gained;
-	if (mirror->tries_millis > TRIES_BURST * MILLI)
-		mirror->tries_millis = TRIES_BURST * MILLI;
-	if (mirror->tries_millis < MILLI)
+	spaces->tries_at_ms = now_ms;
+	spaces->tries_millis += gained;
+	if (spaces->tries_millis > TRIES_BURST * MILLI)
+		spaces->tries_millis = TRIES_BURST * MILLI;
+	if (spaces->tries_millis < MILLI)
 		return false;
-	mirror->tries_millis -= MILLI;
+	spaces->tries_millis -= MILLI;
 	return true;
 }
 
@@ -189,12 +203,12 @@ void mirror_space_renew(struct mirror *mirror)
 	struct space_record *record;
 	size_t cursor = 0;
 
-	list_for_each_safe (link, &mirror->forgettable) {
+	list_for_each_safe (link, &mirror->spaces.forgettable) {
 		record = list_entry(link, struct space_record, link);
 		zone_withdraw(mirror->doors.zone, record->label, NULL);
 		drop(mirror, record);
 	}
-	while ((record = map_next(mirror->spaces, &cursor, NULL, NULL)))
+	while ((record = map_next(mirror->spaces.by_label, &cursor, NULL, NULL)))
 		record->listed_until_ms = record->denied_until_ms = 0;
 }
 
@@ -203,7 +217,7 @@ void mirror_space_expire(struct mirror *mirror)
 	struct space_record *record;
 	size_t cursor = 0;
 
-	while ((record = map_next(mirror->spaces, &cursor, NULL, NULL))) {
+	while ((record = map_next(mirror->spaces.by_label, &cursor, NULL, NULL))) {
 		if (record->listed_until_ms == ZONE_LIVE)
 			record->listed_until_ms = 0;
 	}
@@ -211,10 +225,11 @@ void mirror_space_expire(struct mirror *mirror)
 
 void mirror_space_forget(struct mirror *mirror)
 {
+	struct map *by_label = mirror->spaces.by_label;
 	struct space_record *record;
 	size_t cursor = 0;
 
-	while (mirror->spaces && (record = map_next(mirror->spaces, &cursor, NULL, NULL)))
+	while (by_label && (record = map_next(by_label, &cursor, NULL, NULL)))
 		free(record);
-	map_free(mirror->spaces);
+	map_free(by_label);
 }

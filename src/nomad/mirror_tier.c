@@ -122,6 +122,7 @@ void mirror_tier_publish_names(struct mirror *mirror)
 
 void mirror_tier_publish(struct mirror *mirror)
 {
+	struct tier_state *state = &mirror->tier;
 	enum tier tier = mirror_tier(mirror);
 	uint64_t now_ms = clock_now_ms();
 
@@ -140,11 +141,11 @@ void mirror_tier_publish(struct mirror *mirror)
 		break;
 	}
 	set_metrics(mirror, tier);
-	if (tier != mirror->tier) {
-		mirror->tier_ms = now_ms;
-		mirror->tier_changes++;
+	if (tier != state->published) {
+		state->since_ms = now_ms;
+		state->change_count++;
 	}
-	mirror->tier = tier;
+	state->published = tier;
 	mirror_live_arm(mirror);
 }
 
@@ -170,7 +171,7 @@ static bool is_settled(const struct mirror *mirror, uint64_t now_ms)
 	}
 	if (mirror->sync.phase == SYNC_LIVE)
 		is_trying = false;
-	return !is_trying || now_ms >= mirror->tier_ms + SETTLED_MS;
+	return !is_trying || now_ms >= mirror->tier.since_ms + SETTLED_MS;
 }
 
 static void say_tier(struct mirror *mirror)
@@ -180,17 +181,18 @@ static void say_tier(struct mirror *mirror)
 		[TIER_WATCH] = "Nomad tells that something changed",
 		[TIER_STREAM] = "Nomad tells every change",
 	};
-	enum tier tier = mirror->tier;
+	struct tier_state *state = &mirror->tier;
+	enum tier tier = state->published;
 	const char *why = mirror_tier_why(mirror);
 	char repeats[64] = "";
 
-	if (mirror->was_held)
+	if (state->was_held)
 		snprintf(repeats, sizeof(repeats), " (after %u changes meanwhile)",
-			 mirror->tier_changes);
-	mirror->said_tier = tier;
-	mirror->has_said_tier = true;
-	mirror->was_held = false;
-	mirror->tier_changes = 0;
+			 state->change_count);
+	state->said = tier;
+	state->has_said = true;
+	state->was_held = false;
+	state->change_count = 0;
 	log_info("nomad", "following Nomad by %s: %s%s%s%s%s", mirror_tier_text(tier), means[tier],
 		 why[0] ? " (no event stream: " : "", why, why[0] ? ")" : "", repeats);
 	if (mirror->doors.on_state)
@@ -198,30 +200,31 @@ static void say_tier(struct mirror *mirror)
 }
 
 /* A tier that changes again and again is told of once a minute. 0: now; else when. */
-static uint64_t may_say_ms(struct mirror *mirror, uint64_t now_ms)
+static uint64_t may_say_ms(struct tier_state *state, uint64_t now_ms)
 {
-	uint64_t at_ms = mirror->said_ms + SAY_EVERY_MS;
-	uint64_t minutes = (now_ms - mirror->said_ms) / SAY_EVERY_MS;
+	uint64_t at_ms = state->said_ms + SAY_EVERY_MS;
+	uint64_t minutes = (now_ms - state->said_ms) / SAY_EVERY_MS;
 
-	mirror->said_count -= minutes < mirror->said_count ? (unsigned)minutes : mirror->said_count;
-	if (mirror->said_count >= SAY_BURST) {
-		mirror->was_held = true;
+	state->said_count -= minutes < state->said_count ? (unsigned)minutes : state->said_count;
+	if (state->said_count >= SAY_BURST) {
+		state->was_held = true;
 		return at_ms;
 	}
-	mirror->said_count++;
-	mirror->said_ms = now_ms;
+	state->said_count++;
+	state->said_ms = now_ms;
 	return 0;
 }
 
 uint64_t mirror_tier_tick(struct mirror *mirror, uint64_t now_ms)
 {
+	const struct tier_state *state = &mirror->tier;
 	uint64_t at_ms;
 
-	if (mirror->tier == mirror->said_tier && mirror->has_said_tier)
+	if (state->published == state->said && state->has_said)
 		return UINT64_MAX;
 	if (!is_settled(mirror, now_ms))
-		return mirror->tier_ms + SETTLED_MS;
-	at_ms = may_say_ms(mirror, now_ms);
+		return state->since_ms + SETTLED_MS;
+	at_ms = may_say_ms(&mirror->tier, now_ms);
 	if (at_ms)
 		return at_ms;
 	say_tier(mirror);

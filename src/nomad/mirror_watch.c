@@ -197,6 +197,12 @@ uint64_t mirror_watch_tick(struct mirror *mirror, uint64_t now_ms)
 	return next_ms;
 }
 
+bool mirror_watch_init(struct mirror *mirror)
+{
+	mirror->watch.names = map_new();
+	return mirror->watch.names;
+}
+
 void mirror_watch_stop(struct mirror *mirror)
 {
 	struct watch *watch = &mirror->watch;

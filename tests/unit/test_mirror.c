@@ -328,7 +328,7 @@ static void few_absent_namespaces_are_remembered(void **state)
 		snprintf(path, sizeof(path), "/v1/services?namespace=%s", name);
 		answer(path, "[]", 10);
 	}
-	assert_int_equal(mirror->forgettable_count, 256);
+	assert_int_equal(mirror->spaces.forgettable_count, 256);
 	assert_null(fake_find("n0"));
 	assert_string_equal(fake_text("n299"), "ABSENT");
 }

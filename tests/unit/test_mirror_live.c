@@ -525,9 +525,9 @@ static void frames_that_the_list_will_know_are_not_kept(void **state)
 	open_tier(CONFIG_MIRROR_AUTO); /* the table is at 10 */
 	line(STREAM, "{}");
 	line(STREAM, EVENT(9, "ServiceRegistration", "b", "192.0.2.2"));
-	assert_int_equal(mirror->sync.queue.length, 0);
+	assert_int_equal(mirror->sync.queue.frames.length, 0);
 	line(STREAM, EVENT(11, "ServiceRegistration", "b", "192.0.2.2"));
-	assert_int_not_equal(mirror->sync.queue.length, 0);
+	assert_int_not_equal(mirror->sync.queue.frames.length, 0);
 	answer(LIST_ALL, LIST_WEB, 10);
 	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
 	assert_int_equal(metric(METRIC_NOMAD_INDEX), 11);
@@ -540,7 +540,7 @@ static void more_frames_than_can_be_held_are_made_up_for_by_a_newer_list(void **
 	line(STREAM, "{}");
 	for (unsigned index = 11; index < 60; index++) {
 		long_line(index, 1024);
-		assert_in_range(mirror->sync.queue.length, 0, 16u << 20);
+		assert_in_range(mirror->sync.queue.frames.length, 0, 16u << 20);
 	}
 	line(STREAM, EVENT(60, "ServiceRegistration", "b", "192.0.2.2"));
 	answer(LIST_ALL, "[]", 12);
