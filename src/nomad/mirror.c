@@ -14,7 +14,18 @@
 #include "config/config.h"
 #include "dns/name.h"
 #include "nomad/catalogue.h"
+#include "nomad/http.h"
+#include "nomad/mirror_ask.h"
+#include "nomad/mirror_call.h"
+#include "nomad/mirror_health.h"
+#include "nomad/mirror_live.h"
 #include "nomad/mirror_parts.h"
+#include "nomad/mirror_pause.h"
+#include "nomad/mirror_scope.h"
+#include "nomad/mirror_settle.h"
+#include "nomad/mirror_space.h"
+#include "nomad/mirror_tier.h"
+#include "nomad/zone.h"
 
 #define TICK_MS 100	      /* while anything is under way or planned */
 #define REFRESH_AT_PERCENT 80 /* of its life an answer in use is renewed */
@@ -94,7 +105,6 @@ static void on_timer(uv_timer_t *timer)
 		uv_timer_stop(timer);
 }
 
-/* The clock runs while anything is under way or planned. */
 void mirror_arm(struct mirror *mirror)
 {
 	if (!uv_is_active((uv_handle_t *)&mirror->timer))

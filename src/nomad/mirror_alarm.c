@@ -6,13 +6,24 @@
  * something changed, never what; and it is a hint, since it rests on how Nomad's radix tree wakes
  * those who watch a missing prefix.
  */
+#include "nomad/mirror_alarm.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "nomad/http.h"
+#include "nomad/mirror_doubt.h"
+#include "nomad/mirror_health.h"
+#include "nomad/mirror_large.h"
+#include "nomad/mirror_live.h"
 #include "nomad/mirror_parts.h"
+#include "nomad/mirror_scope.h"
+#include "nomad/mirror_sync.h"
+#include "nomad/mirror_tier.h"
+#include "nomad/mirror_watch.h"
+#include "nomad/zone.h"
 
 #define ANSWER_TIMEOUT_MS 5000
 #define WAIT_S 60      /* a request left over from before a restored snapshot ends that soon */
@@ -364,7 +375,6 @@ void mirror_alarm_stop(struct mirror *mirror)
 	mirror->alarm.retry_at_ms = 0;
 }
 
-/* The table went back to `index`: what is held beyond it would sleep through all changes. */
 void mirror_alarm_back(struct mirror *mirror, uint64_t index)
 {
 	struct alarm *alarm = &mirror->alarm;
@@ -398,7 +408,6 @@ void mirror_alarm_retry(struct mirror *mirror)
 	mirror_live_arm(mirror);
 }
 
-/* One that was wrong once, because an agent hung for a moment, is believed again some day. */
 void mirror_alarm_audited(struct mirror *mirror, uint64_t index)
 {
 	struct alarm *alarm = &mirror->alarm;

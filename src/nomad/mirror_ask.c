@@ -3,6 +3,8 @@
  * again; one that is not is looked up in its namespace's list first, so that a name that does not
  * exist costs no request of its own. All who need the same wait for the same ask.
  */
+#include "nomad/mirror_ask.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +13,14 @@
 #include "base/map.h"
 #include "dns/name.h"
 #include "nomad/catalogue.h"
+#include "nomad/mirror.h"
+#include "nomad/mirror_call.h"
+#include "nomad/mirror_health.h"
 #include "nomad/mirror_parts.h"
+#include "nomad/mirror_pause.h"
+#include "nomad/mirror_scope.h"
+#include "nomad/mirror_space.h"
+#include "nomad/need.h"
 
 #define ASKS_MAX 1024	   /* names being found out about at a time */
 #define WAITERS_MAX 1024   /* of one ask: a worker sends a need once, and workers are few */
@@ -234,7 +243,6 @@ static void continue_service(struct ask *ask)
 	}
 }
 
-/* The ask for a namespace's list, made and started if it is not under way. NULL: it cannot be. */
 struct ask *mirror_ask_list(struct mirror *mirror, const char *namespace_label)
 {
 	struct ask *ask = find_ask(mirror, namespace_label, "");

@@ -4,6 +4,8 @@
  * The first good answer wins. What fails at one address goes to the next, and is lost when none is
  * left.
  */
+#include "nomad/mirror_call.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,7 +13,14 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "nomad/http.h"
+#include "nomad/mirror_alarm.h"
+#include "nomad/mirror_ask.h"
+#include "nomad/mirror_health.h"
+#include "nomad/mirror_live.h"
 #include "nomad/mirror_parts.h"
+#include "nomad/mirror_read.h"
+#include "nomad/mirror_space.h"
 
 #define ANSWER_TIMEOUT_MS 5000 /* then an address counts as silent */
 #define STALE_AFTER_MS 1000
@@ -116,7 +125,6 @@ void mirror_call_queue(struct call *call, bool is_urgent)
 	list_append(is_urgent ? &mirror->urgent : &mirror->leisure, &call->link);
 }
 
-/* Somebody waits now for what was only to be refreshed. */
 void mirror_call_hurry(struct mirror *mirror, const struct ask *ask)
 {
 	list_for_each_safe (link, &mirror->leisure) {

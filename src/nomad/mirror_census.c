@@ -5,12 +5,17 @@
  * anew when the list has changed, before anything is registered there. It asks for events from the
  * index of that change on, which are in the server's buffer that soon.
  */
+#include "nomad/mirror_census.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "base/clock.h"
 #include "nomad/http.h"
+#include "nomad/mirror_live.h"
 #include "nomad/mirror_parts.h"
+#include "nomad/mirror_sync.h"
+#include "nomad/mirror_tier.h"
 
 #define HOLDING_MS 1000
 #define ANSWER_TIMEOUT_MS 5000
@@ -100,7 +105,6 @@ static void on_answer(void *arg, const struct http_reply *reply)
 	mirror_live_arm(mirror);
 }
 
-/* A stream is about to be opened: what there is by now is in it. */
 void mirror_census_start(struct mirror *mirror)
 {
 	struct census *census = &mirror->sync.census;
@@ -121,7 +125,6 @@ void mirror_census_stop(struct mirror *mirror)
 	mirror->sync.census = (struct census){ 0 };
 }
 
-/* → when to look again. */
 uint64_t mirror_census_tick(struct mirror *mirror, uint64_t now_ms)
 {
 	struct census *census = &mirror->sync.census;

@@ -4,8 +4,12 @@
  * that no frame told. So indexes that no frame explains are a doubt, and a doubt ends with a full
  * list: some seconds behind the first one, and in a cluster that changes all day every few minutes.
  */
+#include "nomad/mirror_doubt.h"
+
 #include "base/clock.h"
+#include "nomad/mirror_live.h"
 #include "nomad/mirror_parts.h"
+#include "nomad/mirror_sync.h"
 
 #define SOON_MS_MIN 5000 /* a burst is over by then … */
 #define SOON_MS_MAX 30000
@@ -18,7 +22,6 @@ static uint64_t between(struct mirror *mirror, uint64_t least_ms, uint64_t most_
 	return least_ms + hash_dice_roll(&mirror->dice) % (most_ms - least_ms + 1);
 }
 
-/* A full list has come, and knows everything up to `index`. */
 void mirror_doubt_end(struct mirror *mirror, uint64_t index)
 {
 	struct doubt *doubt = &mirror->sync.doubt;
@@ -28,7 +31,6 @@ void mirror_doubt_end(struct mirror *mirror, uint64_t index)
 	doubt->pause_until_ms = clock_now_ms() + between(mirror, EVERY_MS_MIN, EVERY_MS_MAX);
 }
 
-/* Something may have changed that no index tells apart. */
 void mirror_doubt_note(struct mirror *mirror)
 {
 	struct doubt *doubt = &mirror->sync.doubt;
@@ -40,7 +42,6 @@ void mirror_doubt_note(struct mirror *mirror)
 	mirror_live_arm(mirror);
 }
 
-/* The stream had its time to tell of everything up to `index`. */
 void mirror_doubt_weigh(struct mirror *mirror, uint64_t index)
 {
 	struct sync *sync = &mirror->sync;

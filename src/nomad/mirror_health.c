@@ -3,12 +3,24 @@
  * probe asks: every second while connections are refused, ever more rarely while it answers with
  * errors. A refused token is no loss: Nomad is there, and what is known stays.
  */
+#include "nomad/mirror_health.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "nomad/http.h"
+#include "nomad/mirror_alarm.h"
+#include "nomad/mirror_ask.h"
+#include "nomad/mirror_call.h"
+#include "nomad/mirror_live.h"
 #include "nomad/mirror_parts.h"
+#include "nomad/mirror_pause.h"
+#include "nomad/mirror_space.h"
+#include "nomad/mirror_watch.h"
+#include "nomad/need.h"
+#include "nomad/zone.h"
 
 #define PROBE_MS_MIN 1000
 #define PROBE_MS_MAX 30000
@@ -79,7 +91,6 @@ void mirror_health_probe_now(struct mirror *mirror)
 	plan_probe(mirror, PROBE_MS_MIN, 0);
 }
 
-/* What was refused may be granted to another token. */
 void mirror_health_look_for_token(struct mirror *mirror)
 {
 	const struct health *health = &mirror->health;
@@ -268,7 +279,6 @@ void mirror_health_bad(struct mirror *mirror, const struct call *call, enum call
 	}
 }
 
-/* What a need hears while requests are held back. */
 enum need_outcome mirror_health_outcome(const struct mirror *mirror)
 {
 	return mirror->health.is_ready ? NEED_LOST : NEED_NOT_READY;

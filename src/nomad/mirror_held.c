@@ -4,6 +4,8 @@
  * alarm, its reply is the truth itself, and no burst of others' changes can drop it. The alarm,
  * slowed down, stands behind: what is not kept here it makes old.
  */
+#include "nomad/mirror_held.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +13,17 @@
 #include "base/clock.h"
 #include "nomad/catalogue.h"
 #include "nomad/http.h"
+#include "nomad/mirror_call.h"
+#include "nomad/mirror_health.h"
+#include "nomad/mirror_large.h"
+#include "nomad/mirror_live.h"
 #include "nomad/mirror_parts.h"
+#include "nomad/mirror_read.h"
+#include "nomad/mirror_scope.h"
+#include "nomad/mirror_sync.h"
+#include "nomad/mirror_watch.h"
+#include "nomad/need.h"
+#include "nomad/zone.h"
 
 #define ANSWER_TIMEOUT_MS 5000
 #define WAIT_S 300     /* Nomad's own ceiling: two requests at its end are all an idle name costs */
@@ -168,7 +180,6 @@ static bool is_alone(struct mirror *mirror, const char *namespace, const char *s
 				     2) == 1;
 }
 
-/* A name in use (exact). Nothing happens when there is no room for it. */
 void mirror_held_take(struct mirror *mirror, const char *namespace, const char *service)
 {
 	struct held_name *free_name = NULL, *name;
@@ -201,7 +212,6 @@ void mirror_held_take(struct mirror *mirror, const char *namespace, const char *
 	ask(free_name);
 }
 
-/* A turn of choosing begins: whoever is not taken for some turns is let go. */
 void mirror_held_turn(struct mirror *mirror, unsigned turns_max)
 {
 	for (size_t i = 0; i < HELD_NAMES_MAX; i++) {
@@ -220,7 +230,6 @@ void mirror_held_drop(struct mirror *mirror)
 	}
 }
 
-/* Whether what is known of a name is kept true here. */
 bool mirror_held_is_kept(struct mirror *mirror, const struct need *need)
 {
 	const struct held_name *name = find(mirror, need);
@@ -228,7 +237,6 @@ bool mirror_held_is_kept(struct mirror *mirror, const struct need *need)
 	return name && name->is_kept;
 }
 
-/* It was fetched besides, and is the truth: what changes from here on is told. */
 void mirror_held_note(struct mirror *mirror, const struct need *need)
 {
 	struct held_name *name = find(mirror, need);
@@ -237,7 +245,6 @@ void mirror_held_note(struct mirror *mirror, const struct need *need)
 		name->is_kept = name->id != 0;
 }
 
-/* Everything was made old: what is kept here is not. */
 void mirror_held_keep(struct mirror *mirror)
 {
 	struct zone_times times = mirror_times_live(mirror);
@@ -255,7 +262,6 @@ void mirror_held_keep(struct mirror *mirror)
 	}
 }
 
-/* → when to look again. */
 uint64_t mirror_held_tick(struct mirror *mirror, uint64_t now_ms)
 {
 	uint64_t next_ms = UINT64_MAX;

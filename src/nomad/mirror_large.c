@@ -5,14 +5,21 @@
  * stream is permitted and many names are in use, the stream is the cheaper way, and only its alarm
  * is slowed down. No node knows how large the cluster is, but each sees how often it changes.
  */
+#include "nomad/mirror_large.h"
+
 #include "base/clock.h"
 #include "nomad/catalogue.h"
+#include "nomad/mirror_alarm.h"
+#include "nomad/mirror_held.h"
 #include "nomad/mirror_parts.h"
+#include "nomad/mirror_sync.h"
+#include "nomad/mirror_tier.h"
 
 #define CHOOSE_MS 5000
-#define IDLE_TURNS 12 /* a minute without a question */
-#define LOOK_MS 10000 /* how many names are in use: those asked for in that time */
-#define SLOW_MS 70000 /* the alarm beside a stream: until the next minute was judged */
+#define IDLE_TURNS 12	 /* a minute without a question */
+#define LOOK_MS 10000	 /* how many names are in use: those asked for in that time */
+#define SLOW_MS 70000	 /* the alarm beside a stream: until the next minute was judged */
+#define SLOW_PACE_MS 400 /* of the alarm meanwhile: the stream gets half a second to tell */
 /* A held request costs a server 8 µs per change, a stream 90: beyond that many the stream is
  * cheaper. */
 #define STREAM_NAMES_MAX 11
@@ -61,20 +68,17 @@ void mirror_large_stop(struct mirror *mirror)
 	pace_init(&mirror->large.pace, clock_now_ms());
 }
 
-/* Something changed. */
 void mirror_large_count(struct mirror *mirror)
 {
 	pace_count(&mirror->large.pace, clock_now_ms());
 }
 
-/* The address is another one, or the index went back: nothing of before is held any more. */
 void mirror_large_again(struct mirror *mirror)
 {
 	mirror_held_drop(mirror);
 	mirror->large.choose_ms = clock_now_ms();
 }
 
-/* How long the alarm waits behind a wake; 0: not at all. */
 uint64_t mirror_large_pause_ms(const struct mirror *mirror)
 {
 	if (mirror->alarm.state != ALARM_ARMED)
@@ -82,7 +86,7 @@ uint64_t mirror_large_pause_ms(const struct mirror *mirror)
 	if (mirror->is_large)
 		return MIRROR_LARGE_PACE_MS;
 	return clock_now_ms() < mirror->large.slow_until_ms && mirror->sync.phase == SYNC_LIVE
-		       ? MIRROR_SLOW_PACE_MS
+		       ? SLOW_PACE_MS
 		       : 0;
 }
 

@@ -2,8 +2,21 @@
  * The parts that keep the mirror live, as one: how they begin and end, and the clock they share,
  * which runs only when one of them has something to do.
  */
+#include "nomad/mirror_live.h"
+
 #include "base/clock.h"
+#include "nomad/mirror_alarm.h"
+#include "nomad/mirror_census.h"
+#include "nomad/mirror_health.h"
+#include "nomad/mirror_large.h"
 #include "nomad/mirror_parts.h"
+#include "nomad/mirror_preload.h"
+#include "nomad/mirror_pulse.h"
+#include "nomad/mirror_scope.h"
+#include "nomad/mirror_settle.h"
+#include "nomad/mirror_sync.h"
+#include "nomad/mirror_tier.h"
+#include "nomad/mirror_watch.h"
 
 #define TOKEN_LOOK_MS 2000
 
@@ -64,7 +77,6 @@ static void on_live_timer(uv_timer_t *timer)
 	uv_timer_start(timer, on_live_timer, next_ms > now_ms ? next_ms - now_ms : 1, 0);
 }
 
-/* Something may be due earlier than was planned: the clock finds out what, at once. */
 void mirror_live_arm(struct mirror *mirror)
 {
 	if (!mirror->is_closing && mirror->open_handles)
@@ -88,7 +100,6 @@ static void take_config(struct mirror *mirror, const struct config *config)
 	mirror_scope_configure(mirror, config);
 }
 
-/* false: out of memory. */
 bool mirror_live_open(struct mirror *mirror, const struct config *config)
 {
 	take_config(mirror, config);
@@ -147,7 +158,6 @@ void mirror_live_renew(struct mirror *mirror)
 	start(mirror);
 }
 
-/* Nomad answers again: it may be another version by now. */
 void mirror_live_found(struct mirror *mirror)
 {
 	uint64_t now_ms = clock_now_ms();

@@ -3,6 +3,8 @@
  * Nomad refuses) are not asked about again at once: each such answer may have cost 16 MiB. A small
  * table, by hash; two names that meet in it only pause together.
  */
+#include "nomad/mirror_pause.h"
+
 #include <string.h>
 
 #include "base/clock.h"

@@ -4,12 +4,19 @@
  * each node, so that a thousand nodes that start together do not hurt the servers. A later pass
  * leaves out what was fetched before and is not in use: it is fetched when somebody asks.
  */
+#include "nomad/mirror_preload.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "nomad/catalogue.h"
+#include "nomad/mirror_live.h"
 #include "nomad/mirror_parts.h"
+#include "nomad/mirror_scope.h"
+#include "nomad/mirror_tier.h"
+#include "nomad/mirror_watch.h"
+#include "nomad/zone.h"
 
 #define AUTO_NAMES_MAX 2000
 #define STEP_MS 200	      /* by itself one name each, 5 a second: 1,000 nodes that start */

@@ -5,12 +5,23 @@
  * while another agent than the first is followed, the first one is asked now and then: it is the
  * one beside us.
  */
+#include "nomad/mirror_pulse.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "nomad/http.h"
+#include "nomad/mirror.h"
+#include "nomad/mirror_alarm.h"
+#include "nomad/mirror_call.h"
+#include "nomad/mirror_health.h"
+#include "nomad/mirror_held.h"
+#include "nomad/mirror_live.h"
 #include "nomad/mirror_parts.h"
+#include "nomad/mirror_stream.h"
+#include "nomad/mirror_sync.h"
+#include "nomad/zone.h"
 
 #define LOOK_MS 10000
 #define LEADERLESS_LOOK_MS 5000

@@ -4,10 +4,13 @@
  * go at once, and so is everything when it is more than may be held: then the list has to be as new
  * as the newest of it, or it is read again. So memory has a ceiling, and the end is the truth.
  */
+#include "nomad/mirror_queue.h"
+
 #include <string.h>
 
 #include "nomad/json.h"
 #include "nomad/mirror_parts.h"
+#include "nomad/mirror_sync.h"
 
 #define QUEUE_MAX_BYTES (16u << 20)
 #define RELISTS_MAX 3 /* then the index of what was let go was a false one */
@@ -27,7 +30,6 @@ void mirror_queue_forget(struct mirror *mirror)
 	queue->relist_count = 0;
 }
 
-/* The list is asked for now: it knows what has come so far. */
 void mirror_queue_cover(struct mirror *mirror)
 {
 	struct frame_queue *queue = &mirror->sync.queue;
@@ -38,7 +40,6 @@ void mirror_queue_cover(struct mirror *mirror)
 	queue->floor_index = mirror->index;
 }
 
-/* Whether the list that has come knows all that was let go. */
 bool mirror_queue_is_covered(struct mirror *mirror)
 {
 	struct frame_queue *queue = &mirror->sync.queue;
@@ -111,7 +112,6 @@ bool mirror_queue_is_other(const struct mirror *mirror)
 	return has_last(mirror, false);
 }
 
-/* Applies what was kept, unless it ends the stream. */
 void mirror_queue_drain(struct mirror *mirror)
 {
 	struct buf frames = mirror->sync.queue.frames;

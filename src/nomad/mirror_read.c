@@ -1,13 +1,23 @@
-/* What a good reply says, made the truth. Nothing is kept of a body that does not hold to its end.
- */
+/* Nothing is kept of a body that does not hold to its end, and emptiness needs more proof. */
+#include "nomad/mirror_read.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "nomad/catalogue.h"
+#include "nomad/http.h"
 #include "nomad/json.h"
+#include "nomad/mirror_ask.h"
+#include "nomad/mirror_call.h"
 #include "nomad/mirror_parts.h"
+#include "nomad/mirror_scope.h"
+#include "nomad/mirror_settle.h"
+#include "nomad/mirror_space.h"
+#include "nomad/mirror_sync.h"
+#include "nomad/mirror_tier.h"
+#include "nomad/mirror_watch.h"
 
 #define OVERTAKEN_MS 50
 #define PARTLY_READ_MS 1000 /* then it is asked for again, whatever the tier */

@@ -4,13 +4,21 @@
  * may read, and an index of 0 when that is nothing. A namespace that has no services yet is not in
  * it: one that turns out to be readable when it is asked about joins then.
  */
-#include <errno.h>
+#include "nomad/mirror_scope.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "nomad/json.h"
+#include "nomad/mirror_alarm.h"
+#include "nomad/mirror_call.h"
+#include "nomad/mirror_live.h"
 #include "nomad/mirror_parts.h"
+#include "nomad/mirror_space.h"
+#include "nomad/mirror_sync.h"
+#include "nomad/mirror_tier.h"
+#include "nomad/zone.h"
 
 #define JOIN_EVERY_MS 10000 /* each time everything is listened for anew */
 #define EMPTY_MAX (SCOPE_MAX / 2)
@@ -152,7 +160,6 @@ bool mirror_scope_drop(struct mirror *mirror, const char *namespace)
 	return true;
 }
 
-/* Nomad gave a namespace's list: it may be read. */
 void mirror_scope_note(struct mirror *mirror, const char *namespace, bool is_empty)
 {
 	const struct scope *scope = &mirror->scope;

@@ -3,13 +3,20 @@
  * milliseconds, and a client would keep the NXDOMAIN for seconds. What was heard before an outage
  * stays in force during it.
  */
+#include "nomad/mirror_settle.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/map.h"
 #include "nomad/catalogue.h"
+#include "nomad/mirror_live.h"
 #include "nomad/mirror_parts.h"
+#include "nomad/mirror_scope.h"
+#include "nomad/mirror_tier.h"
+#include "nomad/mirror_watch.h"
+#include "nomad/zone.h"
 
 #define SETTLING_MAX 200000
 #define ANSWER_MS_MAX 500 /* for the GET that settles it */
@@ -93,7 +100,6 @@ static void remove_now(struct mirror *mirror, const char *namespace, const char 
 	catalogue_remove_now(mirror->doors.catalogue, namespace, service, &times);
 }
 
-/* An event, or a list, said that the last instance is gone. */
 void mirror_settle_add(struct mirror *mirror, const char *namespace, const char *service)
 {
 	struct settling *settling =
@@ -113,8 +119,6 @@ void mirror_settle_add(struct mirror *mirror, const char *namespace, const char 
 	mirror_live_arm(mirror);
 }
 
-/* A namespace's list said so, in a tier where nobody tells if it comes back: a GET shall confirm
- * it. Fits catalogue_gone. */
 void mirror_settle_listed(void *arg, const char *namespace, const char *service)
 {
 	struct mirror *mirror = arg;
@@ -141,7 +145,6 @@ void mirror_settle_cancel(struct mirror *mirror, const char *namespace, const ch
 		drop(mirror, settling);
 }
 
-/* A GET said that there is none any more: true if that may be believed now. */
 bool mirror_settle_is_over(struct mirror *mirror, const char *namespace, const char *service)
 {
 	struct settling *settling = find(mirror, namespace, service);

@@ -3,14 +3,17 @@
  * absent or denied are made up by whoever asks, so few are remembered, and new ones are tried at a
  * limited pace.
  */
+#include "nomad/mirror_space.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/map.h"
-#include "nomad/catalogue.h"
 #include "nomad/mirror_parts.h"
+#include "nomad/mirror_tier.h"
+#include "nomad/zone.h"
 
 #define FORGETTABLE_MAX 256
 #define TRIES_BURST 20
@@ -117,7 +120,6 @@ bool mirror_space_is_empty(const struct mirror *mirror, const char *label)
 	return !record || record->is_forgettable;
 }
 
-/* Whether a namespace may be asked about: known ones always, made-up ones at a limited pace. */
 bool mirror_space_may_try(struct mirror *mirror, const char *label, uint64_t now_ms)
 {
 	struct spaces *spaces = &mirror->spaces;
@@ -150,7 +152,6 @@ int mirror_space_listed(struct mirror *mirror, const char *label, uint64_t index
 	return 0;
 }
 
-/* The list of before stays good for longer. */
 int mirror_space_extend(struct mirror *mirror, const char *label, uint64_t until_ms)
 {
 	struct space_record *record = make(mirror, label);
@@ -161,7 +162,6 @@ int mirror_space_extend(struct mirror *mirror, const char *label, uint64_t until
 	return 0;
 }
 
-/* A denied list hides which names there are; a denied service says nothing about the list. */
 int mirror_space_denied(struct mirror *mirror, const char *label, bool is_list)
 {
 	struct space_record *record = find(mirror, label);
@@ -184,7 +184,6 @@ int mirror_space_denied(struct mirror *mirror, const char *label, bool is_list)
 	return 0;
 }
 
-/* Outside the configured namespaces: absent, and no request will ever say otherwise. */
 void mirror_space_outside(struct mirror *mirror, const char *label)
 {
 	static const struct zone_times always = { UINT64_MAX, UINT64_MAX, UINT64_MAX, false };
@@ -197,7 +196,6 @@ void mirror_space_outside(struct mirror *mirror, const char *label)
 	forget_oldest(mirror);
 }
 
-/* A new token or configuration: what was absent or denied may be there now, and lists are old. */
 void mirror_space_renew(struct mirror *mirror)
 {
 	struct space_record *record;

@@ -3,6 +3,8 @@
  * are open and alive. A heartbeat every 30 s proves that somebody is there, nothing more; a server
  * that refuses may say so with an empty 200, so only the first line makes a stream open.
  */
+#include "nomad/mirror_stream.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,7 +12,11 @@
 
 #include "base/clock.h"
 #include "nomad/http.h"
+#include "nomad/mirror_call.h"
+#include "nomad/mirror_live.h"
 #include "nomad/mirror_parts.h"
+#include "nomad/mirror_scope.h"
+#include "nomad/mirror_sync.h"
 
 #define OPEN_MS_MAX 5000 /* the first line comes within milliseconds, or not at all */
 #define SILENT_MS 45000	 /* a heartbeat and a half */
@@ -130,7 +136,6 @@ int mirror_stream_open(struct mirror *mirror)
 	return rc;
 }
 
-/* Whether any of them is open at an agent that is not asked any more. */
 bool mirror_stream_is_elsewhere(const struct mirror *mirror)
 {
 	const struct sync *sync = &mirror->sync;
@@ -142,7 +147,6 @@ bool mirror_stream_is_elsewhere(const struct mirror *mirror)
 	return false;
 }
 
-/* Ends what has been silent for too long. → when to look again. */
 uint64_t mirror_stream_tick(struct mirror *mirror, uint64_t now_ms)
 {
 	struct sync *sync = &mirror->sync;

@@ -4,15 +4,26 @@
  * index heard from elsewhere is held against the stream's, and one that stays ahead for a second
  * means that something was missed: a new stream, and the list again.
  */
-#include <errno.h>
+#include "nomad/mirror_sync.h"
+
 #include <stdio.h>
-#include <string.h>
 
 #include "base/clock.h"
 #include "nomad/catalogue.h"
-#include "nomad/http.h"
-#include "nomad/json.h"
+#include "nomad/mirror_alarm.h"
+#include "nomad/mirror_call.h"
+#include "nomad/mirror_census.h"
+#include "nomad/mirror_doubt.h"
+#include "nomad/mirror_health.h"
+#include "nomad/mirror_large.h"
+#include "nomad/mirror_live.h"
 #include "nomad/mirror_parts.h"
+#include "nomad/mirror_preload.h"
+#include "nomad/mirror_queue.h"
+#include "nomad/mirror_scope.h"
+#include "nomad/mirror_stream.h"
+#include "nomad/mirror_tier.h"
+#include "nomad/zone.h"
 
 #define DOUBT_MS 500	 /* behind that long, what is held is believed no more … */
 #define DOUBT_MS_MAX 800 /* (later each time that what was missing came) */
@@ -64,7 +75,6 @@ static uint64_t next_pause(struct mirror *mirror)
 	return mirror_jitter(mirror, pause_ms < RETRY_MS_MAX ? pause_ms : RETRY_MS_MAX);
 }
 
-/* The stream is over, or cannot be believed: it is opened again, soon. */
 void mirror_sync_again(struct mirror *mirror, bool must_list, const char *why)
 {
 	struct sync *sync = &mirror->sync;
@@ -143,7 +153,6 @@ void mirror_sync_stop(struct mirror *mirror)
 	mirror->sync.must_list = true;
 }
 
-/* The stream knows nothing of a namespace that came at `index`: another one does. */
 void mirror_sync_grow(struct mirror *mirror, uint64_t index)
 {
 	struct sync *sync = &mirror->sync;
@@ -192,7 +201,6 @@ void mirror_sync_on_line(struct mirror *mirror, const char *line, size_t length)
 void mirror_sync_go_live(struct mirror *mirror)
 {
 	struct sync *sync = &mirror->sync;
-
 	bool was_relisting = sync->is_relisting;
 
 	sync->live_ms = clock_now_ms();
@@ -282,10 +290,8 @@ void mirror_sync_on_open(struct mirror *mirror)
 	}
 }
 
-/*
- * Whether what made `index` was in the stream. A later frame proves nothing: a namespace younger
- * than the stream is not in it, and its changes stand between those of others.
- */
+/* A later frame proves nothing: a namespace younger than the stream is not in it, and its changes
+ * stand between those of others. */
 bool mirror_sync_has_seen(const struct mirror *mirror, uint64_t index)
 {
 	const struct sync *sync = &mirror->sync;
@@ -296,7 +302,6 @@ bool mirror_sync_has_seen(const struct mirror *mirror, uint64_t index)
 	       (index < sync->index && sync->index - index > SYNC_SEEN);
 }
 
-/* Somebody says that the table is at `index`: the stream has to get there, soon. */
 void mirror_sync_heard(struct mirror *mirror, uint64_t index)
 {
 	struct sync *sync = &mirror->sync;
@@ -312,7 +317,6 @@ void mirror_sync_heard(struct mirror *mirror, uint64_t index)
 	mirror_live_arm(mirror);
 }
 
-/* A restored snapshot, or another cluster: nothing of before can be compared with what comes. */
 void mirror_sync_back(struct mirror *mirror, uint64_t index)
 {
 	struct sync *sync = &mirror->sync;

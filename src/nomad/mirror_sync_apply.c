@@ -2,13 +2,22 @@
  * Frames of the event stream become changes of the catalogue. What makes no sense is counted and
  * passed over: the index of what was in it shows that something is missing.
  */
+#include "nomad/mirror_sync.h"
+
 #include <errno.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "nomad/catalogue.h"
 #include "nomad/json.h"
+#include "nomad/mirror_large.h"
 #include "nomad/mirror_parts.h"
+#include "nomad/mirror_queue.h"
+#include "nomad/mirror_scope.h"
+#include "nomad/mirror_settle.h"
+#include "nomad/mirror_tier.h"
+#include "nomad/mirror_watch.h"
+#include "nomad/zone.h"
 
 #define BAD_LOG_EVERY_MS 60000
 

@@ -3,11 +3,20 @@
  * scope. Afterwards every name is known, and what was fetched before counts as old. Full lists are
  * rare: a change that was missed makes what is held old at once, but waits its turn to be listed.
  */
+#include "nomad/mirror_sync.h"
+
 #include <string.h>
 
 #include "base/clock.h"
 #include "nomad/catalogue.h"
+#include "nomad/mirror_alarm.h"
+#include "nomad/mirror_call.h"
+#include "nomad/mirror_doubt.h"
+#include "nomad/mirror_live.h"
 #include "nomad/mirror_parts.h"
+#include "nomad/mirror_queue.h"
+#include "nomad/mirror_settle.h"
+#include "nomad/zone.h"
 
 #define RELIST_EVERY_MS 10000
 

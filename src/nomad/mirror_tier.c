@@ -3,11 +3,19 @@
  * fetched in a better tier stays true in the next one as long as nothing was missed, so that a
  * stream that breaks and comes back costs nothing. The operator hears of a tier that lasts.
  */
+#include "nomad/mirror_tier.h"
+
 #include <stdio.h>
 
 #include "base/clock.h"
 #include "nomad/catalogue.h"
+#include "nomad/mirror_alarm.h"
+#include "nomad/mirror_live.h"
 #include "nomad/mirror_parts.h"
+#include "nomad/mirror_scope.h"
+#include "nomad/mirror_space.h"
+#include "nomad/mirror_sync.h"
+#include "nomad/zone.h"
 
 #define SETTLED_MS 6000 /* a tier that has lasted that long is worth a line */
 #define TRIES_MAX 3	/* for some seconds */
@@ -34,7 +42,7 @@ const char *mirror_tier_text(enum tier tier)
 	return "";
 }
 
-/* Whether every name of a namespace is known. What the table has and the stream has not told yet
+/* What the table has and the stream has not told yet
  * may be of a namespace that is younger than the stream, or of any once the stream is in doubt. */
 bool mirror_tier_knows_all(const struct mirror *mirror, const char *namespace_label)
 {
@@ -48,7 +56,6 @@ bool mirror_tier_knows_all(const struct mirror *mirror, const char *namespace_la
 		catalogue_has_namespace(mirror->doors.catalogue, namespace_label));
 }
 
-/* Whether what was true at `index` is kept true from there on. */
 bool mirror_tier_holds(const struct mirror *mirror, const char *namespace, uint64_t index)
 {
 	if (!mirror_scope_holds(&mirror->scope, namespace))
@@ -64,7 +71,6 @@ bool mirror_tier_holds(const struct mirror *mirror, const char *namespace, uint6
 	return false;
 }
 
-/* Whether there will soon be a better tier than this one. */
 bool mirror_tier_is_trying(const struct mirror *mirror)
 {
 	const struct alarm *alarm = &mirror->alarm;
@@ -88,7 +94,6 @@ bool mirror_tier_is_best(const struct mirror *mirror)
 	return mirror_tier(mirror) == TIER_STREAM || mirror->is_large;
 }
 
-/* Why there is no stream, for the operator; "": there is one, or none is wanted. */
 const char *mirror_tier_why(const struct mirror *mirror)
 {
 	if (mirror->is_large)
@@ -109,7 +114,6 @@ static void set_metrics(struct mirror *mirror, enum tier tier)
 	metrics_set(metrics, METRIC_NOMAD_TIER_LOOKUP, tier == TIER_LOOKUP);
 }
 
-/* While the stream is behind, no name is denied by what it told before. */
 void mirror_tier_publish_names(struct mirror *mirror)
 {
 	bool knows_names =

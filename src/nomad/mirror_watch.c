@@ -2,14 +2,23 @@
  * The names that were fetched since the last wake. A wake makes all of them old at once; those that
  * somebody asked for are fetched again at once, the others when they are asked for.
  */
-#include <stdlib.h>
+#include "nomad/mirror_watch.h"
+
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/map.h"
 #include "dns/name.h"
-#include "nomad/catalogue.h"
+#include "nomad/mirror.h"
+#include "nomad/mirror_alarm.h"
+#include "nomad/mirror_call.h"
+#include "nomad/mirror_held.h"
+#include "nomad/mirror_large.h"
+#include "nomad/mirror_live.h"
 #include "nomad/mirror_parts.h"
+#include "nomad/mirror_tier.h"
+#include "nomad/need.h"
+#include "nomad/zone.h"
 
 #define REFRESH_EVERY_MS 100
 #define NAMES_MAX 200000
@@ -18,7 +27,6 @@
 #define AUDIT_DOUBT_MS 30000 /* … unless the alarm was wrong before */
 #define SUSPECT_MS 1000
 
-/* false: these names have no place in DNS. */
 bool mirror_watch_need(const char *namespace, const char *service, struct need *out)
 {
 	size_t a = strlen(namespace), b = strlen(service);
@@ -99,7 +107,6 @@ static void plan_audit(struct mirror *mirror, uint64_t pause_ms)
 	mirror_live_arm(mirror);
 }
 
-/* A reply that is ahead of the alarm: it has a second to tell the same. */
 void mirror_watch_compare(struct mirror *mirror, const struct call *call)
 {
 	struct watch *watch = &mirror->watch;

@@ -1,0 +1,42 @@
+/*
+ * The names that were fetched since the last wake. A wake makes all of them old; those that are in
+ * use are needed again at once. It also asks besides whether the alarm tells of every change. It
+ * holds no request open, that is the alarm's; which names are in use, the zone counts.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct call;
+struct map;
+struct mirror;
+struct need;
+
+struct watch {
+	struct map *names; /* folded, namespace NUL service NUL: made live since the last wake */
+	uint64_t refreshed_ms, refresh_at_ms;
+	struct call *audit; /* looks whether the alarm missed something */
+	uint64_t audit_at_ms, audited_ms, suspect_ms, suspect_index; /* 0: none */
+};
+
+bool mirror_watch_init(struct mirror *mirror); /* false: out of memory */
+void mirror_watch_stop(struct mirror *mirror);
+void mirror_watch_forget(struct mirror *mirror); /* frees all */
+
+/* Fetches a name (exact or folded) again, for nobody in particular. */
+void mirror_watch_refresh(struct mirror *mirror, const char *namespace, const char *service);
+
+/* The need for a refresh of it. false: these names have no place in DNS. */
+bool mirror_watch_need(const char *namespace, const char *service, struct need *out);
+
+/* It was fetched, and is kept true from here on. */
+void mirror_watch_note(struct mirror *mirror, const char *namespace, const char *service);
+
+/* Something changed, somewhere. */
+void mirror_watch_wake(struct mirror *mirror);
+
+/* A reply that is ahead of the alarm: that has a second to tell the same. */
+void mirror_watch_compare(struct mirror *mirror, const struct call *call);
+
+uint64_t mirror_watch_tick(struct mirror *mirror, uint64_t now_ms);
