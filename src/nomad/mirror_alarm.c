@@ -48,7 +48,6 @@
 #define EMPTY_LIST_BYTES 2
 #define UNSURE_MS 100	      /* a reply that comes sooner was not held */
 #define LIST_BYTES_MAX 100000 /* some 2,500 names for each change and node: not worth it */
-#define RIGHT_AUDITS 10	      /* while it is doubted, one at a change and every 30 s */
 #define GIVEN_UP_SOON_MS 3000
 #define GIVEN_UP_LOG_EVERY_MS 3600000
 
@@ -295,8 +294,8 @@ static void on_good(struct alarm_leg *leg, const struct http_reply *reply)
 		leg->pause_ms = reply->body_length / COST_BYTES_PER_MS;
 		if (leg->pause_ms > COST_MS_MAX)
 			leg->pause_ms = COST_MS_MAX;
-		if (reply->body_length > EMPTY_LIST_BYTES && mirror->scout.found.count == 0)
-			mirror->scout.has_looked = false;
+		if (reply->body_length > EMPTY_LIST_BYTES)
+			mirror_scope_look(mirror);
 	}
 	if (leg->is_armed)
 		note_held(leg, spent_ms);
@@ -406,22 +405,6 @@ void mirror_alarm_retry(struct mirror *mirror)
 		return;
 	alarm->retry_at_ms = soon_ms;
 	mirror_live_arm(mirror);
-}
-
-void mirror_alarm_audited(struct mirror *mirror, uint64_t index)
-{
-	struct alarm *alarm = &mirror->alarm;
-
-	if (!mirror->alarm_is_doubtful || alarm->index == alarm->audited_index)
-		return;
-	alarm->audited_index = alarm->index;
-	alarm->right_audits = alarm->index < index ? 0 : alarm->right_audits + 1;
-	if (alarm->right_audits < RIGHT_AUDITS)
-		return;
-	alarm->right_audits = 0;
-	mirror->alarm_is_doubtful = false;
-	log_info("nomad", "the held request has told of every change for some time: it is "
-			  "believed again");
 }
 
 bool mirror_alarm_is_elsewhere(const struct mirror *mirror)

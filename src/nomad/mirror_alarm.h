@@ -2,7 +2,7 @@
  * The alarm of tier "watch": held requests, one for all or one for each namespace of the scope,
  * that wake when anything changes. It never says what. A wake goes to mirror_watch, its index to
  * mirror_sync, which holds it against the stream. It owns its requests; whether it is to be
- * believed, mirror_watch and mirror_sync find out by asking besides.
+ * believed, mirror_watch judges.
  */
 #pragma once
 
@@ -45,8 +45,6 @@ struct alarm {
 	uint64_t tokens_milli, tokens_at_ms; /* wakes are paced */
 	bool is_unheld;			     /* it was given up, and has not been held since */
 	struct log_brake unheld_brake;
-	uint64_t audited_index; /* at the last audit, and how many in a row it was right … */
-	unsigned right_audits;	/* … since it was doubted */
 };
 
 /* Drops what is held and begins anew, in the scope as it is now. */
@@ -55,10 +53,6 @@ void mirror_alarm_stop(struct mirror *mirror);
 
 /* What was refused may be granted by now: it is tried again soon, once that is worth it. */
 void mirror_alarm_retry(struct mirror *mirror);
-
-/* An audit found the table at `index`. One that was wrong once, because an agent hung for a moment,
- * is believed again some day. */
-void mirror_alarm_audited(struct mirror *mirror, uint64_t index);
 
 /* The table went back to `index`: what is held beyond it would sleep through all changes. */
 void mirror_alarm_back(struct mirror *mirror, uint64_t index);

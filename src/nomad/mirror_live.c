@@ -160,8 +160,6 @@ void mirror_live_renew(struct mirror *mirror)
 
 void mirror_live_found(struct mirror *mirror)
 {
-	uint64_t now_ms = clock_now_ms();
-
 	if (mirror->ceiling == CONFIG_MIRROR_LOOKUP || mirror->is_closing)
 		return;
 	if (mirror->alarm.state == ALARM_REFUSED && !mirror_scope_reset(mirror))
@@ -171,7 +169,7 @@ void mirror_live_found(struct mirror *mirror)
 	mirror_large_again(mirror);
 	if (mirror->sync.phase == SYNC_REFUSED)
 		mirror_sync_start(mirror);
-	else if (mirror->sync.phase == SYNC_WAITING)
-		mirror->sync.retry_at_ms = now_ms;
+	else
+		mirror_sync_retry(mirror);
 	mirror_live_arm(mirror);
 }

@@ -1,6 +1,8 @@
 /*
  * The mirror as its own files see it, and nobody else: what it is made of, and what all parts need.
- * What a part does and owns, its header says; mirror.h has the map.
+ * What a part does and owns, its header says; mirror.h has the map. Parts call each other's
+ * functions and read each other's fields; but for what is configured, only its own files write a
+ * part's (those of `struct sync` are one part).
  */
 #pragma once
 
@@ -73,7 +75,6 @@ struct mirror {
 	struct scope scope; /* where we listen */
 	struct scout scout;
 	struct alarm alarm;
-	bool alarm_is_doubtful;
 	struct watch watch;
 	struct sync sync;
 	struct large large;

@@ -16,11 +16,12 @@
 #include "nomad/mirror_alarm.h"
 #include "nomad/mirror_call.h"
 #include "nomad/mirror_health.h"
-#include "nomad/mirror_held.h"
+#include "nomad/mirror_large.h"
 #include "nomad/mirror_live.h"
 #include "nomad/mirror_parts.h"
 #include "nomad/mirror_stream.h"
 #include "nomad/mirror_sync.h"
+#include "nomad/mirror_watch.h"
 #include "nomad/zone.h"
 
 #define LOOK_MS 10000
@@ -138,9 +139,8 @@ static void follow(struct mirror *mirror)
 	if (mirror->health.is_holding || mirror->ceiling == CONFIG_MIRROR_LOOKUP)
 		return;
 	if (mirror_alarm_is_elsewhere(mirror)) {
-		mirror->alarm_is_doubtful = false; /* it was the other one that was wrong */
-		mirror_held_drop(mirror);
-		mirror->large.choose_ms = clock_now_ms();
+		mirror_watch_believe(mirror); /* it was the other one that was wrong */
+		mirror_large_again(mirror);
 		mirror_alarm_start(mirror);
 	}
 	if (mirror_stream_is_elsewhere(mirror))

@@ -213,10 +213,8 @@ static int read_all(struct call *call, const struct http_reply *reply, bool is_s
 		rc = wrong_body(call, "something in it is no list of names");
 	if (rc == 0 && (reply->index == 0 || catalogue_all_is_empty(sync->listing)))
 		rc = judge_empty(call, reply);
-	if (rc < 0) {
-		catalogue_all_abandon(sync->listing);
-		sync->listing = NULL;
-	}
+	if (rc < 0)
+		mirror_sync_drop_list(call->mirror);
 	return rc;
 }
 

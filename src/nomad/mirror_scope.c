@@ -229,6 +229,14 @@ int mirror_scope_read(struct mirror *mirror, const char *body, size_t length, ch
 	return json_read_services(body, length, on_listed, on_bad, scout, why, why_capacity);
 }
 
+void mirror_scope_look(struct mirror *mirror)
+{
+	struct scout *scout = &mirror->scout;
+
+	if (scout->found.count == 0)
+		scout->has_looked = false;
+}
+
 /* The probe asks where it may. */
 static void take_home(struct mirror *mirror)
 {

@@ -55,4 +55,7 @@ void mirror_scope_note(struct mirror *mirror, const char *namespace, bool is_emp
 int mirror_scope_read(struct mirror *mirror, const char *body, size_t length, char *why,
 		      size_t why_capacity);
 
+/* There is something in the list of `*`: if the scout had found nothing, it looks again. */
+void mirror_scope_look(struct mirror *mirror);
+
 uint64_t mirror_scope_tick(struct mirror *mirror, uint64_t now_ms);

@@ -23,6 +23,7 @@
 #include "nomad/mirror_scope.h"
 #include "nomad/mirror_stream.h"
 #include "nomad/mirror_tier.h"
+#include "nomad/mirror_watch.h"
 #include "nomad/zone.h"
 
 #define DOUBT_MS 500	 /* behind that long, what is held is believed no more … */
@@ -53,8 +54,7 @@ static void drop_work(struct mirror *mirror)
 	if (sync->call)
 		mirror_call_drop(sync->call);
 	sync->call = NULL;
-	catalogue_all_abandon(sync->listing);
-	sync->listing = NULL;
+	mirror_sync_drop_list(mirror);
 	mirror_queue_forget(mirror);
 	mirror_stream_close(mirror);
 	if (sync->behind_ms && sync->behind_index > sync->owed_index)
@@ -254,7 +254,7 @@ static void on_audited(struct call *call, enum call_result result)
 	else if (result == CALL_GOOD && mirror->scope.is_all)
 		mirror_sync_heard(mirror, call->index);
 	if (result == CALL_GOOD && !call->was_stale)
-		mirror_alarm_audited(mirror, call->index);
+		mirror_watch_audited(mirror, call->index);
 	if (result == CALL_GOOD && mirror->sync.phase == SYNC_LIVE)
 		mirror_doubt_weigh(mirror, mirror->sync.index);
 }
@@ -347,7 +347,7 @@ void mirror_sync_back(struct mirror *mirror, uint64_t index)
 static void audit(struct mirror *mirror, uint64_t now_ms)
 {
 	struct sync *sync = &mirror->sync;
-	bool is_alone = mirror->alarm.state != ALARM_ARMED || mirror->alarm_is_doubtful;
+	bool is_alone = mirror->alarm.state != ALARM_ARMED || mirror->watch.doubts_alarm;
 
 	sync->audited_ms = now_ms;
 	sync->audit_at_ms = is_alone ? now_ms + AUDIT_IDLE_MS : 0;
@@ -362,11 +362,10 @@ static void notice_behind(struct mirror *mirror)
 	sync->vain_doubts = 0;
 	metrics_add(mirror->doors.metrics, METRIC_NOMAD_MISSED_CHANGES, 1);
 	if (mirror->alarm.state == ALARM_ARMED && mirror->alarm.index < sync->behind_index &&
-	    mirror->scope.is_all && !mirror->alarm_is_doubtful) {
-		mirror->alarm_is_doubtful = true;
-		log_warn("nomad", "neither the event stream nor the held request told of a change; "
-				  "Nomad is asked every 30 s from now on");
-	}
+	    mirror->scope.is_all)
+		mirror_watch_doubt(mirror,
+				   "neither the event stream nor the held request told of a "
+				   "change");
 	mirror_sync_again(mirror, true, "a change was not in it");
 }
 

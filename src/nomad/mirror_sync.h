@@ -101,6 +101,9 @@ void mirror_sync_on_end(struct mirror *mirror, enum stream_end end, const char *
 /* Lists everything, now or when it is its turn; then goes live, or begins again. */
 void mirror_sync_list(struct mirror *mirror);
 
+/* What was read of it so far is worth nothing: the list fails at its next part. */
+void mirror_sync_drop_list(struct mirror *mirror);
+
 /* All is known: applies what was queued meanwhile, and is live unless that has ended it. */
 void mirror_sync_go_live(struct mirror *mirror);
 

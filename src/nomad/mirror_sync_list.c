@@ -108,6 +108,12 @@ static void ask_part(struct mirror *mirror)
 	mirror_sync_again(mirror, true, "out of memory");
 }
 
+void mirror_sync_drop_list(struct mirror *mirror)
+{
+	catalogue_all_abandon(mirror->sync.listing);
+	mirror->sync.listing = NULL;
+}
+
 void mirror_sync_list(struct mirror *mirror)
 {
 	struct sync *sync = &mirror->sync;

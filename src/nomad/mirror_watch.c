@@ -26,6 +26,7 @@
 #define AUDIT_EVERY_MS 10000
 #define AUDIT_DOUBT_MS 30000 /* … unless the alarm was wrong before */
 #define SUSPECT_MS 1000
+#define RIGHT_AUDITS 10 /* while it is doubted, one at a change and every 30 s */
 
 bool mirror_watch_need(const char *namespace, const char *service, struct need *out)
 {
@@ -95,6 +96,37 @@ static void refresh_asked(struct mirror *mirror, uint64_t now_ms)
 
 /* ---- is the alarm to be believed? ---- */
 
+void mirror_watch_doubt(struct mirror *mirror, const char *what)
+{
+	struct watch *watch = &mirror->watch;
+
+	if (!watch->doubts_alarm)
+		log_warn("nomad", "%s; Nomad is asked every 30 s from now on", what);
+	watch->doubts_alarm = true;
+}
+
+void mirror_watch_believe(struct mirror *mirror)
+{
+	mirror->watch.doubts_alarm = false;
+}
+
+void mirror_watch_audited(struct mirror *mirror, uint64_t index)
+{
+	struct watch *watch = &mirror->watch;
+	uint64_t told_index = mirror->alarm.index;
+
+	if (!watch->doubts_alarm || told_index == watch->audited_index)
+		return;
+	watch->audited_index = told_index;
+	watch->right_audits = told_index < index ? 0 : watch->right_audits + 1;
+	if (watch->right_audits < RIGHT_AUDITS)
+		return;
+	watch->right_audits = 0;
+	watch->doubts_alarm = false;
+	log_info("nomad", "the held request has told of every change for some time: it is "
+			  "believed again");
+}
+
 static void plan_audit(struct mirror *mirror, uint64_t pause_ms)
 {
 	struct watch *watch = &mirror->watch;
@@ -126,8 +158,8 @@ static void on_audited(struct call *call, enum call_result result)
 
 	watch->audit = NULL;
 	if (result == CALL_GOOD && !call->was_stale)
-		mirror_alarm_audited(mirror, call->index);
-	if (mirror->alarm_is_doubtful)
+		mirror_watch_audited(mirror, call->index);
+	if (watch->doubts_alarm)
 		plan_audit(mirror, AUDIT_DOUBT_MS);
 	mirror_live_arm(mirror);
 }
@@ -159,10 +191,7 @@ static void judge_alarm(struct mirror *mirror)
 	if (mirror->alarm.index >= watch->suspect_index || mirror_tier(mirror) != TIER_WATCH)
 		return;
 	metrics_add(mirror->doors.metrics, METRIC_NOMAD_MISSED_CHANGES, 1);
-	if (!mirror->alarm_is_doubtful)
-		log_warn("nomad", "the held request did not tell of a change; Nomad is asked every "
-				  "30 s from now on");
-	mirror->alarm_is_doubtful = true;
+	mirror_watch_doubt(mirror, "the held request did not tell of a change");
 	mirror_watch_wake(mirror);
 	mirror_alarm_start(mirror);
 }

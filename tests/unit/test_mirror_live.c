@@ -1445,17 +1445,17 @@ static void alarm_that_was_right_ten_times_is_believed_again(void **state)
 
 	(void)state;
 	open_watch();
-	mirror->alarm_is_doubtful = true;
+	mirror->watch.doubts_alarm = true;
 	for (int i = 0; i < 10; i++) {
 		char path[80];
 
-		assert_true(mirror->alarm_is_doubtful);
+		assert_true(mirror->watch.doubts_alarm);
 		snprintf(path, sizeof(path), ALARM "&index=%" PRIu64 "&wait=60s", index);
 		answer(path, "[]", ++index);
 		advance(31000);
 		answer(PROBE, "[]", index);
 	}
-	assert_false(mirror->alarm_is_doubtful);
+	assert_false(mirror->watch.doubts_alarm);
 }
 
 /* ---- another configuration ---- */
