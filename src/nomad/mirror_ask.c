@@ -388,3 +388,27 @@ void mirror_need(struct mirror *mirror, const struct need *need)
 	}
 	mirror_call_pump(mirror);
 }
+
+/* ---- refreshing ---- */
+
+bool mirror_ask_make_need(const char *namespace, const char *service, struct need *out)
+{
+	size_t a = strlen(namespace), b = strlen(service);
+
+	*out = (struct need){ .kind = NEED_REFRESH };
+	if (a == 0 || a > DNS_LABEL_MAX || b == 0 || b > DNS_LABEL_MAX)
+		return false;
+	out->namespace_length = (uint8_t)a;
+	out->service_length = (uint8_t)b;
+	name_fold((const uint8_t *)namespace, a, (uint8_t *)out->namespace_label);
+	name_fold((const uint8_t *)service, b, (uint8_t *)out->service_label);
+	return true;
+}
+
+void mirror_ask_refresh(struct mirror *mirror, const char *namespace, const char *service)
+{
+	struct need need;
+
+	if (mirror_ask_make_need(namespace, service, &need))
+		mirror_need(mirror, &need);
+}

@@ -34,6 +34,12 @@ struct ask {
  * namespace is not to be asked about (outside, or too many new ones), or out of memory. */
 struct ask *mirror_ask_list(struct mirror *mirror, const char *namespace_label);
 
+/* Fetches a name (exact or folded) again, for nobody in particular. */
+void mirror_ask_refresh(struct mirror *mirror, const char *namespace, const char *service);
+
+/* The need for that. false: these names have no place in DNS. */
+bool mirror_ask_make_need(const char *namespace, const char *service, struct need *out);
+
 /* All of them, at once: Nomad is not there. */
 void mirror_ask_end_all(struct mirror *mirror);
 

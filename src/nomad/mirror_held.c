@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "nomad/catalogue.h"
 #include "nomad/http.h"
+#include "nomad/mirror_ask.h"
 #include "nomad/mirror_call.h"
 #include "nomad/mirror_health.h"
 #include "nomad/mirror_large.h"
@@ -21,7 +22,6 @@
 #include "nomad/mirror_read.h"
 #include "nomad/mirror_scope.h"
 #include "nomad/mirror_sync.h"
-#include "nomad/mirror_watch.h"
 #include "nomad/need.h"
 #include "nomad/zone.h"
 
@@ -185,7 +185,7 @@ void mirror_held_take(struct mirror *mirror, const char *namespace, const char *
 	struct held_name *free_name = NULL, *name;
 	struct need need;
 
-	if (!mirror_watch_need(namespace, service, &need))
+	if (!mirror_ask_make_need(namespace, service, &need))
 		return; /* it has no place in DNS */
 	name = find(mirror, &need);
 	if (!is_alone(mirror, namespace, service)) {

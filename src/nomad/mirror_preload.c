@@ -11,11 +11,11 @@
 
 #include "base/clock.h"
 #include "nomad/catalogue.h"
+#include "nomad/mirror_ask.h"
 #include "nomad/mirror_live.h"
 #include "nomad/mirror_parts.h"
 #include "nomad/mirror_scope.h"
 #include "nomad/mirror_tier.h"
-#include "nomad/mirror_watch.h"
 #include "nomad/zone.h"
 
 #define AUTO_NAMES_MAX 2000
@@ -98,7 +98,7 @@ static bool fetch_next(struct mirror *mirror)
 	service = namespace + strlen(namespace) + 1;
 	preload->batch_at += strlen(namespace) + strlen(service) + 2;
 	preload->done++;
-	mirror_watch_refresh(mirror, namespace, service);
+	mirror_ask_refresh(mirror, namespace, service);
 	return true;
 }
 

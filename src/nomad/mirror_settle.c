@@ -11,11 +11,11 @@
 #include "base/clock.h"
 #include "base/map.h"
 #include "nomad/catalogue.h"
+#include "nomad/mirror_ask.h"
 #include "nomad/mirror_live.h"
 #include "nomad/mirror_parts.h"
 #include "nomad/mirror_scope.h"
 #include "nomad/mirror_tier.h"
-#include "nomad/mirror_watch.h"
 #include "nomad/zone.h"
 
 #define SETTLING_MAX 200000
@@ -191,7 +191,7 @@ static void confirm(struct mirror *mirror, struct settling *settling, uint64_t n
 	settling->is_asked = true;
 	settling->again_ms = now_ms + ASK_AGAIN_MS;
 	list_append(&mirror->settle.asked, &settling->link);
-	mirror_watch_refresh(mirror, settling->namespace, settling->service); /* may free it */
+	mirror_ask_refresh(mirror, settling->namespace, settling->service); /* may free it */
 }
 
 /* Ends what is due; a list may be another one after each. → when to look again. */

@@ -10,13 +10,13 @@
 #include "base/clock.h"
 #include "nomad/catalogue.h"
 #include "nomad/json.h"
+#include "nomad/mirror_ask.h"
 #include "nomad/mirror_large.h"
 #include "nomad/mirror_parts.h"
 #include "nomad/mirror_queue.h"
 #include "nomad/mirror_scope.h"
 #include "nomad/mirror_settle.h"
 #include "nomad/mirror_tier.h"
-#include "nomad/mirror_watch.h"
 #include "nomad/zone.h"
 
 #define BAD_LOG_EVERY_MS 60000
@@ -40,7 +40,7 @@ static void refresh_if_asked(struct mirror *mirror, const char *namespace, const
 	mirror_fold(namespace, space);
 	mirror_fold(service, name);
 	if (zone_take_asked(mirror->doors.zone, space, name) > 0)
-		mirror_watch_refresh(mirror, namespace, service);
+		mirror_ask_refresh(mirror, namespace, service);
 }
 
 static int on_event(void *arg, const struct json_event *event)

@@ -8,9 +8,9 @@
 
 #include "base/clock.h"
 #include "base/map.h"
-#include "dns/name.h"
 #include "nomad/mirror.h"
 #include "nomad/mirror_alarm.h"
+#include "nomad/mirror_ask.h"
 #include "nomad/mirror_call.h"
 #include "nomad/mirror_held.h"
 #include "nomad/mirror_large.h"
@@ -28,28 +28,6 @@
 #define SUSPECT_MS 1000
 #define RIGHT_AUDITS 10 /* while it is doubted, one at a change and every 30 s */
 
-bool mirror_watch_need(const char *namespace, const char *service, struct need *out)
-{
-	size_t a = strlen(namespace), b = strlen(service);
-
-	*out = (struct need){ .kind = NEED_REFRESH };
-	if (a == 0 || a > DNS_LABEL_MAX || b == 0 || b > DNS_LABEL_MAX)
-		return false;
-	out->namespace_length = (uint8_t)a;
-	out->service_length = (uint8_t)b;
-	name_fold((const uint8_t *)namespace, a, (uint8_t *)out->namespace_label);
-	name_fold((const uint8_t *)service, b, (uint8_t *)out->service_label);
-	return true;
-}
-
-void mirror_watch_refresh(struct mirror *mirror, const char *namespace, const char *service)
-{
-	struct need need;
-
-	if (mirror_watch_need(namespace, service, &need))
-		mirror_need(mirror, &need);
-}
-
 void mirror_watch_note(struct mirror *mirror, const char *namespace, const char *service)
 {
 	struct map *names = mirror->watch.names;
@@ -57,7 +35,7 @@ void mirror_watch_note(struct mirror *mirror, const char *namespace, const char 
 	char key[MIRROR_KEY_MAX];
 	size_t a, b;
 
-	if (mirror_tier(mirror) == TIER_STREAM || !mirror_watch_need(namespace, service, &need))
+	if (mirror_tier(mirror) == TIER_STREAM || !mirror_ask_make_need(namespace, service, &need))
 		return;
 	mirror_held_note(mirror, &need);
 	a = need.namespace_length;
@@ -84,7 +62,7 @@ static void refresh_asked(struct mirror *mirror, uint64_t now_ms)
 		const char *namespace = key, *service = namespace + strlen(namespace) + 1;
 		struct need need;
 
-		mirror_watch_need(namespace, service, &need);
+		mirror_ask_make_need(namespace, service, &need);
 		if (mirror_held_is_kept(mirror, &need))
 			continue;
 		if (zone_take_asked(mirror->doors.zone, namespace, service) > 0)

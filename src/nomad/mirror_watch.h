@@ -11,7 +11,6 @@
 struct call;
 struct map;
 struct mirror;
-struct need;
 
 struct watch {
 	struct map *names; /* folded, namespace NUL service NUL: made live since the last wake */
@@ -26,12 +25,6 @@ struct watch {
 bool mirror_watch_init(struct mirror *mirror); /* false: out of memory */
 void mirror_watch_stop(struct mirror *mirror);
 void mirror_watch_forget(struct mirror *mirror); /* frees all */
-
-/* Fetches a name (exact or folded) again, for nobody in particular. */
-void mirror_watch_refresh(struct mirror *mirror, const char *namespace, const char *service);
-
-/* The need for a refresh of it. false: these names have no place in DNS. */
-bool mirror_watch_need(const char *namespace, const char *service, struct need *out);
 
 /* It was fetched, and is kept true from here on. */
 void mirror_watch_note(struct mirror *mirror, const char *namespace, const char *service);
