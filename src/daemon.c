@@ -22,6 +22,7 @@
 #include "nomad/http.h"
 #include "nomad/mirror.h"
 #include "nomad/zone.h"
+#include "nomad/zone_writer.h"
 
 #define NEEDS_BOX 4096	     /* needs of all workers on their way to us */
 #define HOUSEKEEPING_MS 2000 /* looks at files that may have changed, and systemd's status line */

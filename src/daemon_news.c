@@ -21,7 +21,7 @@
 #include "nomad/catalogue.h"
 #include "nomad/http.h"
 #include "nomad/mirror.h"
-#include "nomad/zone.h"
+#include "nomad/zone_writer.h"
 
 #define WORDS_HELD_MAX 65536 /* words for a worker whose box is full */
 #define RETRY_WORDS_MS 5

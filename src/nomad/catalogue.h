@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #include "nomad/json.h"
-#include "nomad/zone.h"
+#include "nomad/zone_writer.h"
 
 struct catalogue;
 struct config;

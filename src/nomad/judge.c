@@ -2,6 +2,7 @@
 
 #include "base/metrics.h"
 #include "nomad/need.h"
+#include "nomad/zone_settings.h"
 
 #define STALE_TTL_MAX_S 30 /* RFC 8767 §4 */
 #define TURNS_MAX 3	   /* words that did not settle a question: then Nomad contradicts itself */

@@ -26,6 +26,7 @@
 #include "nomad/mirror_space.h"
 #include "nomad/mirror_tier.h"
 #include "nomad/zone.h"
+#include "nomad/zone_writer.h"
 
 #define TICK_MS 100	      /* while anything is under way or planned */
 #define REFRESH_AT_PERCENT 80 /* of its life an answer in use is renewed */

@@ -21,6 +21,7 @@
 #include "nomad/mirror_watch.h"
 #include "nomad/need.h"
 #include "nomad/zone.h"
+#include "nomad/zone_writer.h"
 
 #define PROBE_MS_MIN 1000
 #define PROBE_MS_MAX 30000

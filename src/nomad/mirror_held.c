@@ -24,6 +24,7 @@
 #include "nomad/mirror_sync.h"
 #include "nomad/need.h"
 #include "nomad/zone.h"
+#include "nomad/zone_writer.h"
 
 #define ANSWER_TIMEOUT_MS 5000
 #define WAIT_S 300     /* Nomad's own ceiling: two requests at its end are all an idle name costs */

@@ -30,7 +30,7 @@
 #include "nomad/mirror_sync.h"
 #include "nomad/mirror_tier.h"
 #include "nomad/mirror_watch.h"
-#include "nomad/zone.h"
+#include "nomad/zone_writer.h"
 
 struct map;
 

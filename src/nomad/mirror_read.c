@@ -18,6 +18,7 @@
 #include "nomad/mirror_sync.h"
 #include "nomad/mirror_tier.h"
 #include "nomad/mirror_watch.h"
+#include "nomad/zone_writer.h"
 
 #define OVERTAKEN_MS 50
 #define PARTLY_READ_MS 1000 /* then it is asked for again, whatever the tier */

@@ -16,7 +16,7 @@
 #include "nomad/mirror_parts.h"
 #include "nomad/mirror_scope.h"
 #include "nomad/mirror_tier.h"
-#include "nomad/zone.h"
+#include "nomad/zone_writer.h"
 
 #define SETTLING_MAX 200000
 #define ANSWER_MS_MAX 500 /* for the GET that settles it */

@@ -14,6 +14,7 @@
 #include "nomad/mirror_parts.h"
 #include "nomad/mirror_tier.h"
 #include "nomad/zone.h"
+#include "nomad/zone_writer.h"
 
 #define FORGETTABLE_MAX 256
 #define TRIES_BURST 20

@@ -17,7 +17,7 @@
 #include "nomad/mirror_scope.h"
 #include "nomad/mirror_settle.h"
 #include "nomad/mirror_tier.h"
-#include "nomad/zone.h"
+#include "nomad/zone_writer.h"
 
 #define BAD_LOG_EVERY_MS 60000
 

@@ -16,7 +16,7 @@
 #include "nomad/mirror_parts.h"
 #include "nomad/mirror_queue.h"
 #include "nomad/mirror_settle.h"
-#include "nomad/zone.h"
+#include "nomad/zone_writer.h"
 
 #define RELIST_EVERY_MS 10000
 

@@ -15,7 +15,7 @@
 #include "nomad/mirror_scope.h"
 #include "nomad/mirror_space.h"
 #include "nomad/mirror_sync.h"
-#include "nomad/zone.h"
+#include "nomad/zone_writer.h"
 
 #define SETTLED_MS 6000 /* a tier that has lasted that long is worth a line */
 #define TRIES_MAX 3	/* for some seconds */

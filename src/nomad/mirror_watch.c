@@ -18,7 +18,7 @@
 #include "nomad/mirror_parts.h"
 #include "nomad/mirror_tier.h"
 #include "nomad/need.h"
-#include "nomad/zone.h"
+#include "nomad/zone_writer.h"
 
 #define REFRESH_EVERY_MS 100
 #define NAMES_MAX 200000

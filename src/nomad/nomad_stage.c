@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/hash.h"
 #include "base/metrics.h"
 #include "config/config.h"
 #include "dns/name.h"
@@ -17,6 +18,7 @@
 #include "nomad/place.h"
 #include "nomad/sets.h"
 #include "nomad/waits.h"
+#include "nomad/zone_settings.h"
 
 struct nomad_stage {
 	struct zone *zone;

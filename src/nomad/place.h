@@ -8,6 +8,7 @@
 
 #include "nomad/need.h"
 #include "nomad/zone.h"
+#include "nomad/zone_settings.h"
 
 enum place_kind {
 	PLACE_APEX,	  /* <zone> */

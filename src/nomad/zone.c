@@ -10,11 +10,13 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/hash.h"
 #include "config/config.h"
 #include "dns/name.h"
 #include "nomad/zone_build.h"
 #include "nomad/zone_reverse.h"
 #include "nomad/zone_settings.h"
+#include "nomad/zone_writer.h"
 
 #define BUCKETS_START 64
 #define BUCKETS_MAX (1u << 18)

@@ -1,11 +1,10 @@
 /*
- * The DNS view of what Nomad knows: owner name → immutable record sets, already encoded. The
- * control plane writes, the workers read; liburcu (QSBR) makes each change one pointer swap and
- * reading free. Names are published one at a time: a service with everything below it (tags,
- * instances' addresses) is one name, so one change costs one rebuild.
+ * The DNS view of what Nomad knows, as its readers see it: owner name → immutable record sets,
+ * already encoded. liburcu (QSBR) makes each change one pointer swap and reading free. A service
+ * with everything below it (tags, instances' addresses) is one name. Who writes: zone_writer.h.
  *
  * Readers run between zone_read_begin and zone_read_end on a registered thread; what they were
- * given is valid until zone_read_end. Writer functions are the main thread's only.
+ * given is valid until zone_read_end.
  */
 #pragma once
 
@@ -16,11 +15,10 @@
 #include <urcu/urcu-qsbr.h>
 #include <urcu/rculfhash.h>
 
-#include "base/hash.h"
-#include "dns/answer.h"
 #include "dns/image.h"
 
 struct zone;
+struct zone_settings;
 
 enum zone_kind {
 	ZONE_SERVICE,	/* <service>.<namespace>.<zone> */
@@ -78,30 +76,8 @@ struct zone_name {
 	struct zone_set *sets;
 	struct zone_host *hosts;
 	uint16_t *picks;
-	uint8_t *text; /* labels and host names; NAMESPACE: the tags seen, as length-prefixed folded
-			  labels */
+	uint8_t *text; /* labels, host names; NAMESPACE: tags seen, folded, length-prefixed */
 	uint32_t text_length;
-};
-
-#define ZONE_SOA_MAX 776 /* the longest zone (244 bytes), two names below it, fixed parts */
-
-struct zone_apex { /* one configured zone */
-	uint8_t length;
-	uint8_t name[DNS_NAME_MAX]; /* folded wire form */
-	uint8_t soa_rr[ZONE_SOA_MAX];
-	uint16_t soa_length, soa_ttl_offset, soa_serial_offset;
-	struct image *records; /* owner 0xc00c: [0] NS, [1] HINFO for ANY */
-};
-
-struct zone_settings { /* what answers look like; replaced as a whole on reload */
-	struct rcu_head rcu;
-	uint32_t ttl_s, negative_ttl_s;
-	uint64_t max_stale_ms;
-	bool reverse;
-	uint8_t first_length; /* the zone given first: PTR targets are in it */
-	uint8_t first[DNS_NAME_MAX];
-	size_t apex_count;
-	struct zone_apex apex[]; /* longest name first, so that the first match is the longest */
 };
 
 enum zone_nomad {		     /* what the control plane last knew of Nomad as a whole */
@@ -110,86 +86,6 @@ enum zone_nomad {		     /* what the control plane last knew of Nomad as a whole 
 		  ZONE_NOMAD_LOST,
 		  ZONE_NOMAD_DENIED, /* it answers, but refuses the token everywhere */
 };
-
-enum zone_live {		  /* what the control plane keeps true by itself */
-		 ZONE_LIVE_NOT,	  /* nothing: what has live times is no longer fresh */
-		 ZONE_LIVE_HELD,  /* what has live times */
-		 ZONE_LIVE_NAMES, /* that, and every name there is stands in the zone */
-};
-
-/* ---- the writer's side: main thread ---- */
-
-struct config;
-
-/* An empty zone for the configured zones; takes a reference of its own. NULL when out of memory. */
-struct zone *zone_new(struct config *config);
-
-/* Frees everything. No reader may be left. */
-void zone_free(struct zone *zone);
-
-/* Takes over ttl, negative-ttl, max-stale, reverse of a new configuration. 0 or -ENOMEM (then the
- * old ones stay). */
-int zone_configure(struct zone *zone, const struct config *config);
-
-/* Tells readers how Nomad is, and the index the SOA serial grows with (never goes back). */
-void zone_set_nomad(struct zone *zone, enum zone_nomad state);
-void zone_set_index(struct zone *zone, uint64_t index);
-
-/* Live begins or ends, for all names at once. Beginning again makes what was live true again: right
- * only if nothing was missed, else zone_expire_live comes first. */
-void zone_set_live(struct zone *zone, enum zone_live live, uint64_t now_ms);
-
-/* Something may have changed: what has live times so far counts as heard last now, and only what is
- * published from here on is live. */
-void zone_expire_live(struct zone *zone, uint64_t now_ms);
-
-/* One usable instance, as the catalogue hands it over. Text is borrowed for the call. */
-struct zone_instance {
-	struct addr addr; /* family 0: `host` is meant; its port is not used */
-	const char *host; /* host name without its final dot; NULL if addr is set */
-	uint16_t port;	  /* 0: none */
-	const char *const *tags;
-	size_t tag_count; /* tags that are no label are passed over */
-};
-
-struct zone_times {
-	uint64_t refresh_from_ms, fresh_until_ms, stale_until_ms;
-	bool is_leaderless;
-};
-
-/*
- * Publishes a service (folded labels) in every configured zone: ZONE_LOADED with these instances
- * (none of them usable: the name exists and has no records), or ZONE_LISTED, ZONE_ABSENT,
- * ZONE_DENIED without. Replaces what was there. 0 or -ENOMEM (then the old name stays).
- */
-int zone_publish_service(struct zone *zone, const char *namespace_label, const char *service_label,
-			 enum zone_state state, const struct zone_times *times,
-			 const struct zone_instance *instances, size_t instance_count);
-
-/* Publishes a namespace: ZONE_LOADED (it has services; `tags` are those seen in it, for _tag
- * forms), ZONE_ABSENT, ZONE_DENIED. */
-int zone_publish_namespace(struct zone *zone, const char *namespace_label, enum zone_state state,
-			   const struct zone_times *times, const char *const *tags,
-			   size_t tag_count);
-
-/* Only moves the times of a published service whose records did not change. false: there is no such
- * name. */
-bool zone_touch_service(struct zone *zone, const char *namespace_label, const char *service_label,
-			const struct zone_times *times);
-
-/* Takes a service or (service_label NULL) a namespace out: nothing is known of it any more. */
-void zone_withdraw(struct zone *zone, const char *namespace_label, const char *service_label);
-
-/* PTR targets of an address (names relative to the first zone: "redis.default"); count 0 withdraws.
- * 0 or -ENOMEM. */
-int zone_publish_reverse(struct zone *zone, const struct addr *address, const char *const *names,
-			 size_t name_count);
-
-/* How often a service was asked since the last call (all zones together); resets the count. */
-unsigned long zone_take_asked(struct zone *zone, const char *namespace_label,
-			      const char *service_label);
-
-/* ---- the reader's side: workers, between begin and end ---- */
 
 /* Once per thread, before and after its life as a reader. */
 void zone_reader_register(void);
@@ -205,6 +101,7 @@ static inline void zone_read_end(void)
 	urcu_qsbr_thread_offline();
 }
 
+/* What answers look like (zone_settings.h); how Nomad is; the SOA serial. */
 const struct zone_settings *zone_settings(const struct zone *zone);
 enum zone_nomad zone_nomad(const struct zone *zone);
 uint32_t zone_serial(const struct zone *zone);
@@ -218,10 +115,6 @@ uint64_t zone_live_end(const struct zone *zone, unsigned term);
 
 /* The same for "every name there is stands in the zone". */
 uint64_t zone_names_end(const struct zone *zone);
-
-/* The zone a folded name is in: the longest configured one; NULL: none. */
-const struct zone_apex *zone_apex_of(const struct zone_settings *settings, const uint8_t *folded,
-				     size_t length);
 
 /* The name with this folded owner; NULL: nothing known. */
 struct zone_name *zone_find(const struct zone *zone, const uint8_t *owner, size_t length);

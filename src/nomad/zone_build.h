@@ -5,7 +5,9 @@
  */
 #pragma once
 
-#include "nomad/zone.h"
+#include "base/addr.h"
+#include "dns/dns.h"
+#include "nomad/zone_writer.h"
 
 #define ZONE_RR_COUNT_MAX (UINT16_MAX - 1) /* picks are 16 bits: what is beyond is left out */
 

@@ -3,7 +3,10 @@
  */
 #pragma once
 
+#include "base/addr.h"
+#include "dns/dns.h"
 #include "nomad/zone.h"
+#include "nomad/zone_settings.h"
 
 /* RFC 1035 §3.5, RFC 3596 §2.5. The length of the owner's wire form. */
 size_t zone_reverse_owner(const struct addr *address, uint8_t out[DNS_NAME_MAX]);

@@ -20,6 +20,7 @@
 #include "nomad/hosts.h"
 #include "nomad/json.h"
 #include "nomad/nomad_stage.h"
+#include "nomad/zone_writer.h"
 
 #define NOW_MS 1000000
 #define FAR_MS UINT64_MAX

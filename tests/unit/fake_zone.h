@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/addr.h"
-#include "nomad/zone.h"
+#include "nomad/zone_writer.h"
 
 #define FAKE_NAMES_MAX 256
 

@@ -10,6 +10,7 @@
 #include "dns/message.h"
 #include "nomad/hosts.h"
 #include "nomad/nomad_stage.h"
+#include "nomad/zone_writer.h"
 
 #define NOW 1000000u /* ms */
 #define NEEDS_MAX 64

@@ -5,6 +5,8 @@
 #include <stdatomic.h>
 
 #include "nomad/zone.h"
+#include "nomad/zone_settings.h"
+#include "nomad/zone_writer.h"
 
 static struct config config;
 static struct config_zone zones[2];
