@@ -28,7 +28,11 @@
 #include "dns/reply.h"
 
 #define PORT_FIRST 1024
-#define PORT_COUNT (65536 - PORT_FIRST)
+/* Nomad hands these out (client.min_dynamic_port, max_dynamic_port): a task that binds its port in
+ * the moment in which a question has it would not start. */
+#define PORT_NOMAD_FIRST 20000
+#define PORT_NOMAD_COUNT 12001
+#define PORT_COUNT (65536 - PORT_FIRST - PORT_NOMAD_COUNT)
 #define BIND_TRIES 8	  /* then the kernel chooses: most ports must be taken */
 #define PACKET_MAX 4096	  /* we ask for 1,232 at most; some send a little more */
 #define PACKETS_A_WAKE 16 /* a flood on one socket must not hold up the others */
@@ -60,17 +64,24 @@ struct exchange_udp_pool {
 	void *closed_arg;
 };
 
-/* RFC 5452 §9.2, RFC 6056 §3.3.1: the full range, from the kernel's randomness. */
+static uint16_t draw_port(struct random *random)
+{
+	uint32_t drawn;
+
+	random_draw(random, &drawn, sizeof(drawn));
+	drawn = PORT_FIRST + drawn % PORT_COUNT;
+	return (uint16_t)(drawn < PORT_NOMAD_FIRST ? drawn : drawn + PORT_NOMAD_COUNT);
+}
+
+/* RFC 5452 §9.2, RFC 6056 §3.3.1: all that is practicable, from the kernel's randomness. */
 static int bind_random_port(int fd, const struct addr *upstream, struct random *random)
 {
 	struct addr local = { .family = upstream->family };
 	union addr_socket where;
 	socklen_t length;
-	uint32_t drawn;
 
 	for (unsigned i = 0; i < BIND_TRIES; i++) {
-		random_draw(random, &drawn, sizeof(drawn));
-		local.port = (uint16_t)(PORT_FIRST + drawn % PORT_COUNT);
+		local.port = draw_port(random);
 		length = addr_to_socket(&local, &where);
 		if (bind(fd, &where.sa, length) == 0)
 			return 0;

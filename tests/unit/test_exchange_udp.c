@@ -402,6 +402,39 @@ static void no_more_sockets_are_open_than_are_allowed(void **state)
 	assert_int_equal(open_question(&question[2], 3), 0);
 }
 
+/* The port that a question has been given. */
+static unsigned port_of(const struct question *one)
+{
+	struct sockaddr_in where;
+	socklen_t length = sizeof(where);
+
+	assert_int_equal(getsockname(one->udp.fd, (struct sockaddr *)&where, &length), 0);
+	return ntohs(where.sin_port);
+}
+
+/* Over ten thousand of them, by a chi-square test of 52 boxes: 140 is once in ten million runs. */
+static void ports_are_even_over_all_but_the_privileged_and_those_of_nomads_tasks(void **state)
+{
+	const unsigned count = 10000, boxes = 52, ports = 65536 - 1024 - 12001;
+	unsigned found[52] = { 0 };
+	double expected = (double)count / boxes, chi = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < count; i++) {
+		unsigned port;
+
+		assert_int_equal(open_question(&question[0], 1), 0);
+		port = port_of(&question[0]);
+		close_question(&question[0]);
+		assert_true(port >= 1024 && (port < 20000 || port > 32000));
+		found[(port - 1024 - (port > 32000 ? 12001 : 0)) * boxes / ports]++;
+		turn();
+	}
+	for (unsigned i = 0; i < boxes; i++)
+		chi += ((double)found[i] - expected) * ((double)found[i] - expected) / expected;
+	assert_true(chi < 140);
+}
+
 static void a_closed_question_leaves_no_descriptor(void **state)
 {
 	int first, again;
@@ -435,6 +468,7 @@ int main(void)
 		TEST(without_descriptors_the_caller_is_told),
 		TEST(no_more_sockets_are_open_than_are_allowed),
 		TEST(a_closed_question_leaves_no_descriptor),
+		TEST(ports_are_even_over_all_but_the_privileged_and_those_of_nomads_tasks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
