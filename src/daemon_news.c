@@ -373,7 +373,7 @@ void daemon_on_housekeeping(uv_timer_t *timer)
 
 	tell_owed(d, WORKER_CONFIG, &d->config_owed);
 	tell_owed(d, WORKER_UPSTREAMS, &d->upstreams_owed);
-	if (changed & DAEMON_FILES_RESOLV_CONF)
+	if (changed & DAEMON_FILES_RESOLV_CONF || d->upstreams->is_by_interface)
 		renew_upstreams(d);
 	if (changed & DAEMON_FILES_NOMAD &&
 	    http_configure(d->http, d->config, why, sizeof(why)) < 0)

@@ -107,8 +107,11 @@ static void add_file(struct upstream_list *list, const struct config *config,
 		    bad);
 	if (count == 0)
 		say(report, "%s names no upstream resolver", forward->path);
-	for (int i = 0; i < count; i++)
+	list->is_by_interface |= bad > 0;
+	for (int i = 0; i < count; i++) {
+		list->is_by_interface |= found[i].scope_id != 0;
 		add_upstream(list, config, forward, &found[i], report);
+	}
 }
 
 void upstream_format(const struct upstream *upstream, char out[UPSTREAM_TEXT_MAX])

@@ -27,6 +27,9 @@ struct upstream_list {
 	bool forwards_nothing; /* forward=none */
 	struct config_zone *refused; /* forward=DOMAIN=none: nobody is asked about what is there */
 	size_t refused_count;
+	/* A file names servers by the interface they are behind (fe80::1%eth0): it may come later,
+	 * or come back under another number, and the file stays as it is. */
+	bool is_by_interface;
 	size_t count;
 	struct upstream {
 		struct addr addr;

@@ -1,8 +1,10 @@
 """Options, files and signals: what is wrong is said in one line, what runs goes on running."""
 
 import os
+import shutil
 import signal
 import socket
+import subprocess
 
 import pytest
 from fake_upstream import FakeUpstream, address_of
@@ -321,6 +323,23 @@ def test_a_changed_resolv_conf_is_taken_up_without_a_signal(start, nomad, tmp_pa
     eventually(lambda: assert_in("no upstream resolver", daemon.output()))
     path.write_text("nameserver 192.0.2.4\n")
     eventually(lambda: assert_in("upstream resolvers: 192.0.2.4:53", daemon.output()))
+
+
+def test_a_nameserver_behind_an_interface_that_comes_later(start, nomad, tmp_path):
+    """`fe80::1%link`: the file stays as it is, and so nothing but the interface tells."""
+    link, peer = "nomaddnstest0", "nomaddnstest1"
+    create = ["ip", "link", "add", link, "type", "veth", "peer", "name", peer]
+    path = tmp_path / "resolv.conf"
+    path.write_text(f"nameserver fe80::1%{link}\n")
+    daemon = start(nomad=nomad.address, forward=str(path))
+    assert "no upstream resolver" in daemon.output()
+    if not shutil.which("ip") or subprocess.run(create, capture_output=True, check=False).returncode:
+        pytest.skip("interfaces cannot be made here")
+    try:
+        index = socket.if_nametoindex(link)
+        eventually(lambda: assert_in(f"upstream resolvers: [fe80::1%{index}]:53", daemon.output()))
+    finally:
+        subprocess.run(["ip", "link", "del", link], check=True)
 
 
 def assert_in(words, text):

@@ -3,8 +3,10 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "dns/name.h"
 #include "forward/upstream_list.h"
@@ -110,6 +112,44 @@ static void domains_that_are_never_asked_about_are_named(void **state)
 static unsigned told_count;
 static uint8_t told[8][DNS_NAME_MAX];
 
+/* Of a file with one line. */
+static struct upstream_list *list_of_file(const char *line)
+{
+	static char path[64];
+	struct config_forward forward = { .kind = CONFIG_FORWARD_FILE, .path = path };
+	struct upstream_list *list;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/tmp/test-upstream-list-XXXXXX");
+	file = fdopen(mkstemp(path), "w");
+	assert_non_null(file);
+	fputs(line, file);
+	fclose(file);
+	list = list_of(&forward, 1);
+	unlink(path);
+	return list;
+}
+
+static void servers_behind_an_interface_are_looked_for_again(void **state)
+{
+	static const struct {
+		const char *line;
+		bool is_by_interface;
+	} rows[] = {
+		{ "nameserver 192.0.2.1\n", false },
+		{ "nameserver fe80::1%nosuchlink\n", true }, /* not there yet */
+		{ "nameserver fe80::1%1\n", true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct upstream_list *list = list_of_file(rows[i].line);
+
+		assert_int_equal(list->is_by_interface, rows[i].is_by_interface);
+		upstream_list_drop(list);
+	}
+}
+
 static void on_domain(void *arg, const uint8_t *name, size_t length)
 {
 	assert_ptr_equal(arg, &told_count);
@@ -165,6 +205,7 @@ int main(void)
 		cmocka_unit_test(without_upstreams_nothing_is_covered),
 		cmocka_unit_test(ds_of_a_domain_is_asked_above_it),
 		cmocka_unit_test(domains_that_are_never_asked_about_are_named),
+		cmocka_unit_test(servers_behind_an_interface_are_looked_for_again),
 		cmocka_unit_test(only_domains_with_other_upstreams_change),
 		cmocka_unit_test(a_domain_that_is_refused_from_now_on_changes),
 	};
