@@ -3,16 +3,20 @@
 #include <dirent.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 
 #define RETURN_BYTES (1u << 20)
+#define HURRY_SLICE_NS 100000	 /* the shortest that the kernel grants */
 #define STAT_START_TIME_FIELD 22 /* proc(5), /proc/pid/stat: in clock ticks since boot */
 
 static pthread_once_t start_time_once = PTHREAD_ONCE_INIT;
@@ -156,4 +160,25 @@ void process_return_memory(void)
 	(void)malloc_trim(0);
 	left_bytes = count_idle_bytes();
 #endif
+}
+
+/* sched_setattr(2), which glibc has no function for until 2.41. */
+struct thread_attr {
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime_ns, deadline_ns, period_ns;
+};
+
+void process_hurry_thread(void)
+{
+	struct thread_attr attr = { .size = sizeof(attr),
+				    .policy = SCHED_OTHER,
+				    .nice = getpriority(PRIO_PROCESS, 0),
+				    .runtime_ns = HURRY_SLICE_NS };
+
+	/* Who runs us under another policy knows better. */
+	if (sched_getscheduler(0) == SCHED_OTHER)
+		(void)syscall(SYS_sched_setattr, 0, &attr, 0);
 }

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/process.h"
 #include "config/config.h"
 #include "listen/sockets.h"
 #include "listen/udp.h"
@@ -63,6 +64,7 @@ static void *run_thread(void *arg)
 
 	(void)snprintf(name, sizeof(name), "dns-worker-%u", worker->index);
 	(void)pthread_setname_np(pthread_self(), name);
+	process_hurry_thread();
 	zone_reader_register();
 	zone_read_end(); /* registering counts as reading, and we are about to wait */
 	run(worker);
