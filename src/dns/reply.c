@@ -4,6 +4,7 @@
  */
 #include "dns/reply.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -229,14 +230,25 @@ static bool is_referral(const struct reply_scan *scan, const struct image *image
 	return has_ns;
 }
 
-/* Reads the counts and leaves in `scan` where the records begin. */
+/* Most of a scan are bits about a large message: for a small one few of them are cleared. */
+static void begin(struct reply_scan *scan, const uint8_t *packet, size_t length,
+		  const struct reply_expect *expect)
+{
+	memset(scan, 0, offsetof(struct reply_scan, kept));
+	memset(scan->kept, 0, length / REPLY_RR_MIN_BYTES / 8 + 1);
+	wire_init(&scan->wire, packet, length);
+	scan->expect = expect;
+	scan->ede = DNS_EDE_NONE;
+	scan->from = DNS_HEADER_BYTES;
+	for (unsigned i = 0; i < REPLY_SECTIONS; i++)
+		scan->counts[i] = load_be16(packet + 6 + i * 2);
+}
+
+/* Leaves in `scan` where the records begin. */
 static bool check_question(struct reply_scan *scan)
 {
 	const uint8_t *packet = scan->wire.packet;
 
-	scan->from = DNS_HEADER_BYTES;
-	for (unsigned i = 0; i < REPLY_SECTIONS; i++)
-		scan->counts[i] = load_be16(packet + 6 + i * 2);
 	if (load_be16(packet + 4) == 0)
 		return true;
 	scan->from = wire_check_name(&scan->wire, scan->from, scan->wire.length);
@@ -249,9 +261,7 @@ static bool check_question(struct reply_scan *scan)
 enum reply_verdict reply_parse(const uint8_t *packet, size_t length,
 			       const struct reply_expect *expect, struct reply *out)
 {
-	struct reply_scan scan = { .wire = { .packet = packet, .length = length },
-				   .expect = expect,
-				   .ede = DNS_EDE_NONE };
+	struct reply_scan scan;
 	struct reply reply = { 0 };
 	enum reply_verdict verdict;
 	unsigned flags;
@@ -265,6 +275,7 @@ enum reply_verdict reply_parse(const uint8_t *packet, size_t length,
 	flags = load_be16(packet + 2);
 	if (flags & DNS_FLAG_TC)
 		return REPLY_TRUNCATED;
+	begin(&scan, packet, length, expect);
 	if (!check_question(&scan) || !check_sections(&scan))
 		return REPLY_BAD;
 	reply_trim(&scan);

@@ -22,14 +22,12 @@
 enum reply_section { REPLY_ANSWER, REPLY_AUTHORITY, REPLY_ADDITIONAL, REPLY_SECTIONS };
 
 struct reply_scan {
-	struct wire wire;
 	const struct reply_expect *expect;
 	size_t from;			 /* where the records begin */
 	uint16_t counts[REPLY_SECTIONS]; /* as the header says; checked */
 	uint16_t kept_counts[REPLY_SECTIONS];
-	uint8_t kept[REPLY_RR_MAX / 8 + 1]; /* a bit per record */
-	size_t kept_end;		    /* behind the last record that is kept */
-	bool is_ragged;			    /* before it, some are not, or an owner changes */
+	size_t kept_end; /* behind the last record that is kept */
+	bool is_ragged;	 /* before it, some are not, or an owner changes */
 	bool has_opt;
 	unsigned cname_count;
 	/* Where the aliases of ANSWER lead: `is_cut` when not to their end, because there are too
@@ -39,6 +37,9 @@ struct reply_scan {
 	uint16_t upper_rcode; /* bits 4–11 */
 	uint16_t ede;
 	size_t ede_text_at, ede_text_length;
+	/* The large ones, of which only what the message needs is cleared. */
+	uint8_t kept[REPLY_RR_MAX / 8 + 1]; /* a bit per record */
+	struct wire wire;
 };
 
 struct reply_cursor { /* a walk over all records; zeroed is before the first */

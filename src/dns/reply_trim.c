@@ -37,8 +37,9 @@ struct names { /* folded */
 
 struct trim {
 	struct reply_scan *scan;
+	uint8_t has_owner[OWNERS / 8]; /* a bit for each of … */
 	struct {
-		uint16_t label_at; /* of the name's first label; 0: nobody's */
+		uint16_t label_at; /* of the name's first label */
 		bool is_kin;
 	} owner[OWNERS];
 	struct names kin; /* the names a question leads to: its own and those of its aliases */
@@ -186,15 +187,17 @@ static size_t find_end(const struct trim *trim)
 static bool is_kin(struct trim *trim, size_t owner_at)
 {
 	const struct wire *wire = &trim->scan->wire;
-	size_t label_at = wire_follow(wire, owner_at);
+	size_t label_at = wire_follow(wire, owner_at), place = label_at % OWNERS;
 	bool found = false;
 
-	if (trim->owner[label_at % OWNERS].label_at == label_at)
-		return trim->owner[label_at % OWNERS].is_kin;
+	if ((trim->has_owner[place / 8] >> place % 8 & 1) &&
+	    trim->owner[place].label_at == label_at)
+		return trim->owner[place].is_kin;
 	for (unsigned i = 0; i < trim->kin.count && !found; i++)
 		found = !trim->is_kin_ours[i] && wire_is_same_name(wire, label_at, trim->kin_at[i]);
-	trim->owner[label_at % OWNERS].label_at = (uint16_t)label_at;
-	trim->owner[label_at % OWNERS].is_kin = found;
+	trim->has_owner[place / 8] |= (uint8_t)(1 << place % 8);
+	trim->owner[place].label_at = (uint16_t)label_at;
+	trim->owner[place].is_kin = found;
 	return found;
 }
 
@@ -451,7 +454,7 @@ void reply_trim(struct reply_scan *scan)
 	scan->kept_end = scan->from;
 	if (scan->from == DNS_HEADER_BYTES) /* a header and nothing else */
 		return;
-	memset(trim.owner, 0, sizeof(trim.owner));
+	memset(trim.has_owner, 0, sizeof(trim.has_owner));
 	gather_kin(&trim);
 	scan->end_at = find_end(&trim);
 	gather_zones(&trim);

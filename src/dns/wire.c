@@ -65,6 +65,20 @@ static void mark_labels(struct wire *wire, size_t at)
 	}
 }
 
+void wire_init(struct wire *wire, const uint8_t *packet, size_t length)
+{
+	size_t pointable = length < WIRE_POINTABLE ? length : WIRE_POINTABLE;
+
+	wire->packet = packet;
+	wire->length = length;
+	memset(wire->label_at, 0, (pointable + 7) / 8);
+}
+
+static bool is_label(const struct wire *wire, size_t at)
+{
+	return at < wire->length && (wire->label_at[at / 8] >> at % 8 & 1);
+}
+
 size_t wire_check_name(struct wire *wire, size_t at, size_t limit)
 {
 	size_t from = at, behind = 0, expanded = 0;
@@ -74,7 +88,7 @@ size_t wire_check_name(struct wire *wire, size_t at, size_t limit)
 	if (at + 1 < limit && (wire->packet[at] & POINTER_MASK) == POINTER_MASK) {
 		size_t to = pointer_at(wire, at);
 
-		if ((wire->label_at[to / 8] >> to % 8 & 1) && wire->packet[to] <= DNS_LABEL_MAX) {
+		if (is_label(wire, to) && wire->packet[to] <= DNS_LABEL_MAX) {
 			mark_labels(wire, at);
 			return at + 2;
 		}
@@ -98,7 +112,7 @@ size_t wire_check_name(struct wire *wire, size_t at, size_t limit)
 		if (!behind)
 			behind = at + 2;
 		at = pointer_at(wire, at);
-		if (!(wire->label_at[at / 8] >> at % 8 & 1) || ++hops > DNS_LABELS_MAX)
+		if (!is_label(wire, at) || ++hops > DNS_LABELS_MAX)
 			return 0;
 	}
 	return 0;

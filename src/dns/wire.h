@@ -15,11 +15,15 @@
 
 #define WIRE_POINTABLE 0x4000 /* a pointer has 14 bits */
 
-struct wire { /* one message under inspection; zeroed but for the first two is ready */
+struct wire { /* one message under inspection */
 	const uint8_t *packet;
 	size_t length;
-	uint8_t label_at[WIRE_POINTABLE / 8]; /* a bit for each label that may be pointed to */
+	/* A bit for each label that may be pointed to; as far as the message goes. */
+	uint8_t label_at[WIRE_POINTABLE / 8];
 };
+
+/* Nothing of the message is checked yet; it is borrowed. */
+void wire_init(struct wire *wire, const uint8_t *packet, size_t length);
 
 struct wire_rr {
 	size_t at, fixed_at, rdata_at, end; /* owner, type, RDATA, the byte behind */
