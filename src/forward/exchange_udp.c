@@ -207,6 +207,7 @@ static bool put_off(struct exchange_udp *udp, const uint8_t *query, size_t lengt
 	(void)uv_idle_start(&pool->idle, on_idle); /* cannot fail, and does nothing twice */
 	return true;
 }
+
 /* Whether the kernel, or our own share, has no descriptor left. */
 static bool is_used_up(int error)
 {
