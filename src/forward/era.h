@@ -16,7 +16,7 @@ struct upstream_list;
 struct era {
 	struct upstream_health *health;
 	struct exchange_tcp_pool *pool;
-	struct loop_check *loop_check; /* NULL: memory ran out; loops are found by case only */
+	struct loop_check *loop_check; /* NULL: memory ran out; loops are not found */
 	unsigned users, open_parts;
 	void (*gone)(void *arg);
 	void *arg;
@@ -29,5 +29,5 @@ struct era *era_open(uv_loop_t *loop, struct metrics *metrics, struct upstream_l
 struct era *era_hold(struct era *era);
 void era_drop(struct era *era);
 
-/* A question failed: perhaps an upstream leads back to us. */
+/* A question failed, or came in again: perhaps an upstream leads back to us. */
 void era_suspect_loop(struct era *era, uint64_t now_ms);

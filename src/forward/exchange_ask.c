@@ -226,7 +226,7 @@ static int open_udp(struct exchange *exchange, struct udp_attempt *udp, int upst
 	if (result)
 		return result;
 	if (udp->attempt.with_case)
-		loop_note_asked(upstream_health_list(exchange->health), upstream, exchange->asked,
+		loop_note_asked(upstream_health_list(exchange->health), exchange->asked,
 				exchange->question->name_length);
 	count(exchange, METRIC_UPSTREAM_QUERIES_UDP);
 	udp->attempt.state = ATTEMPT_OPEN;

@@ -22,6 +22,7 @@
 /* So long a question waits, in line and for upstreams all of which refuse the packet. */
 #define UNREACHABLE_MS 1900
 #define EXCHANGES_MIN 16 /* that may begin, however few sockets there are */
+#define LOOP_TEXT "upstream leads back to this resolver"
 #define SPARE_MAX 64	 /* exchanges whose storage is kept for the next: 200 KB */
 
 struct work { /* one exchange and who waits for it */
@@ -103,8 +104,7 @@ struct forward_stage *forward_stage_open(const struct forward_doors *doors,
 							 .is_ours_arg = stage };
 	works_init(&stage->works);
 	list_init(&stage->spare);
-	snprintf(stage->loop_text, sizeof(stage->loop_text), "%s",
-		 "upstream leads back to this resolver");
+	snprintf(stage->loop_text, sizeof(stage->loop_text), "%s", LOOP_TEXT);
 	turns_init(&stage->turns, config->workers);
 	forward_stage_configure(stage, config);
 	return stage;
@@ -293,6 +293,12 @@ enum verdict forward_stage_ask(struct forward_stage *stage, struct query *query,
 		name_loop(stage, &list->upstream[loop]);
 	if (loop >= 0 || leads_only_back(stage, question, now_ms)) {
 		answer_fail(out, METRIC_STAGE_FORWARD, DNS_EDE_OTHER, stage->loop_text);
+		return VERDICT_FAILED;
+	}
+	/* This one goes no further round; what is true of the upstream the look-out finds out. */
+	if (loop_is_suspected(list, question)) {
+		era_suspect_loop(stage->era, now_ms);
+		answer_fail(out, METRIC_STAGE_FORWARD, DNS_EDE_OTHER, LOOP_TEXT);
 		return VERDICT_FAILED;
 	}
 	failed_rcode = failures_find(&stage->failures, works_hash(&stage->works, question), now_ms);

@@ -5,7 +5,6 @@
 #include "dns/question.h"
 #include "forward/upstream_list.h"
 
-#define INDEX_MASK (UPSTREAM_MAX - 1)
 #define LETTERS_MIN 16	 /* with fewer the case may be the same by chance */
 #define LETTERS_EITHER 4 /* upper and lower: people type one or the other */
 #define PAUSE_MIN_MS 1000
@@ -43,27 +42,24 @@ static _Atomic uint64_t *place_of(struct upstream_list *list, uint64_t hash)
 	return &list->loops.asked[hash >> 32 & (LOOP_ASKED - 1)];
 }
 
-void loop_note_asked(struct upstream_list *list, int upstream, const uint8_t *name, size_t length)
+void loop_note_asked(struct upstream_list *list, const uint8_t *name, size_t length)
 {
 	uint64_t hash;
 
 	if (!has_telling_case(name, length))
 		return;
 	hash = hash_mac(&list->loops.secret, name, length);
-	atomic_store_explicit(place_of(list, hash),
-			      (hash & ~(uint64_t)INDEX_MASK) | (unsigned)upstream,
-			      memory_order_relaxed);
+	atomic_store_explicit(place_of(list, hash), hash, memory_order_relaxed);
 }
 
-static int find_by_case(struct upstream_list *list, const uint8_t *name, size_t length)
+bool loop_is_suspected(struct upstream_list *list, const struct question *question)
 {
-	uint64_t hash, asked;
+	uint64_t hash;
 
-	if (!has_telling_case(name, length))
-		return -1;
-	hash = hash_mac(&list->loops.secret, name, length);
-	asked = atomic_load_explicit(place_of(list, hash), memory_order_relaxed);
-	return (asked ^ hash) & ~(uint64_t)INDEX_MASK ? -1 : (int)(asked & INDEX_MASK);
+	if (!has_telling_case(question->name, question->name_length))
+		return false;
+	hash = hash_mac(&list->loops.secret, question->name, question->name_length);
+	return atomic_load_explicit(place_of(list, hash), memory_order_relaxed) == hash;
 }
 
 /* What stands behind the random label. Its length; 0: there is no room for it. */
@@ -120,11 +116,9 @@ static int find_by_name(const struct upstream_list *list, const uint8_t *folded,
 int loop_find(struct upstream_list *list, const struct question *question, uint64_t now_ms,
 	      bool *out_is_new)
 {
-	int upstream = find_by_case(list, question->name, question->name_length);
+	int upstream = find_by_name(list, question->folded, question->name_length, now_ms);
 	struct loop_mark *mark;
 
-	if (upstream < 0)
-		upstream = find_by_name(list, question->folded, question->name_length, now_ms);
 	if (upstream < 0)
 		return -1;
 	mark = &list->upstream[upstream].loop;

@@ -2,12 +2,13 @@
  * Whether an upstream leads back to us, directly or by way of resolvers that forward here. Both
  * signs of it are a question of ours that comes in again:
  *
- *   by its case   a name in just the random case in which it went out. Costs nothing, but a
- *                 forwarder on the way that folds names hides it.
+ *   by its case   a name in just the random case in which it went out. Costs nothing, but is no
+ *                 more than a suspicion: whoever answers for that name has seen its case, and may
+ *                 have any client send it to us. A forwarder on the way that folds names hides it.
  *   by its name   <128 random bits>.nomad-dns-loop-check.example (or, for an upstream of one
- * domain, under that), sent for this alone (loop_check.h): nobody else can know it, and it counts
- * for some seconds only. "example" belongs to nobody (RFC 6761 §6.5), and unlike "invalid"
- * forwarders do pass it on.
+ * domain, under that), sent for this alone (loop_check.h): only the upstream and who is behind it
+ * can know it, and it counts for some seconds only. "example" belongs to nobody (RFC 6761 §6.5), and
+ * unlike "invalid" forwarders do pass it on.
  *
  * Pure. What is known lives in the list of upstreams and is shared by all workers.
  */
@@ -33,7 +34,7 @@ struct upstream_list;
 
 struct loop_memory { /* of a list */
 	struct hash_key secret;
-	/* Names as they went out, hashed, and to whom. */
+	/* Names as they went out, hashed; 0: none. */
 	_Atomic uint64_t asked[LOOP_ASKED];
 	_Atomic uint64_t check_due_ms, check_pause_ms;
 };
@@ -52,10 +53,14 @@ bool loop_is_known(const struct upstream *upstream, uint64_t now_ms);
 
 /* A name goes out in a case of its own. One with few letters could come in that case by chance: it
  * is not noted. */
-void loop_note_asked(struct upstream_list *list, int upstream, const uint8_t *name, size_t length);
+void loop_note_asked(struct upstream_list *list, const uint8_t *name, size_t length);
 
-/* The upstream by way of which this question has come back to us; it is not to be asked for 30 s.
- * -1: none. `*out_is_new`: that was not known. */
+/* Whether the question came in the very case in which we sent it lately: asked once more it might
+ * go round for ever. Nothing is held against any upstream. */
+bool loop_is_suspected(struct upstream_list *list, const struct question *question);
+
+/* The upstream by way of which a name sent for this has come back to us; it is not to be asked for
+ * 30 s. -1: none. `*out_is_new`: that was not known. */
 int loop_find(struct upstream_list *list, const struct question *question, uint64_t now_ms,
 	      bool *out_is_new);
 

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import threading
 
+import dns.message
 import pytest
 from fake_upstream import FakeUpstream, address_of
 from harness import Client, eventually, extended_errors, free_port, rcode, records
@@ -21,9 +22,11 @@ def tool(name):
 
 
 class Relay:
-    """A forwarder of the simplest kind: each question in lower case to the next, each reply back."""
+    """A forwarder of the simplest kind: each question in lower case to the next, or as it came, and each reply back."""
 
-    def __init__(self, port, to_port):
+    def __init__(self, port, to_port, folds=True):
+        self.folds = folds
+        self.asked = []  # as they came
         self.front = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.front.bind(("127.0.0.1", port))
         self.back = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -40,7 +43,8 @@ class Relay:
             if not wire:
                 return
             self.askers[wire[:2]] = peer
-            self.back.sendto(wire[:12] + wire[12:].lower(), self.to)
+            self.asked.append(dns.message.from_wire(wire).question[0].name.to_text())
+            self.back.sendto(wire[:12] + wire[12:].lower() if self.folds else wire, self.to)
 
     def home(self):
         while True:
@@ -102,7 +106,11 @@ def relay(_, port, to_port):
     return Relay(port, to_port)
 
 
-WAYS = {"relay": relay, "dnsmasq": dnsmasq, "unbound": unbound}
+def mirror(_, port, to_port):
+    return Relay(port, to_port, folds=False)
+
+
+WAYS = {"relay": relay, "mirror": mirror, "dnsmasq": dnsmasq, "unbound": unbound}
 
 
 @pytest.fixture
@@ -112,6 +120,7 @@ def between():
 
     def begin(way, folder, port, to_port):
         standing.append(WAYS[way](folder, port, to_port))
+        return standing[-1]
 
     yield begin
     for one in standing:
@@ -153,6 +162,35 @@ def test_a_loop_that_comes_later_is_found_when_questions_fail(start, nomad, betw
         assert_found(daemon, port)
 
     eventually(check)
+
+
+def test_a_question_that_comes_straight_back_ends_at_once_and_its_loop_is_found(start, nomad, between, tmp_path):
+    port = free_port()
+    daemon = start(nomad=nomad.address, forward=f"127.0.0.1:{port}")
+    client = Client(daemon)
+    between("mirror", tmp_path, port, daemon.port)
+    numbers = iter(range(1000))
+
+    def check():
+        reply = client.ask(f"a-name-with-letters-enough-{next(numbers)}.example.org", timeout=1)
+        assert rcode(reply) == "SERVFAIL" and "leads back" in str(extended_errors(reply))
+        assert_found(daemon, port)
+
+    eventually(check)
+
+
+def test_whoever_saw_the_case_of_a_question_can_condemn_no_upstream(start, nomad, between, tmp_path, upstream):
+    port = free_port()
+    seen = between("mirror", tmp_path, port, upstream.port).asked
+    daemon = start(nomad=nomad.address, forward=f"127.0.0.1:{port}")
+    client = Client(daemon)
+    name = "a-name-with-letters-enough.example.org"
+    assert rcode(client.ask(name, "AAAA")) == "NOERROR"
+    replayed = client.ask(next(one for one in seen if one.lower() == f"{name}."))
+    assert rcode(replayed) == "SERVFAIL" and "leads back" in str(extended_errors(replayed))
+    assert records(client.ask("other.example.org")) == [address_of("other.example.org")]
+    assert records(client.ask(name)) == [address_of(name)]
+    assert "leads back" not in daemon.output()
 
 
 def test_another_upstream_takes_over(start, nomad, between, tmp_path, upstream):

@@ -41,12 +41,12 @@ struct fake {
 	int udp_fd, tcp_fd, connection_fd;
 	struct addr addr;
 	const char *udp_script, *tcp_script;
-	unsigned udp_count, tcp_count;
+	unsigned udp_count, tcp_count, loop_checks;
 	struct seen { /* questions over UDP */
 		uint8_t packet[PACKET_MAX];
 		size_t length;
 		struct sockaddr_in from;
-	} seen[SEEN_MAX];
+	} seen[SEEN_MAX], loop_check; /* the last of these */
 };
 
 static uv_loop_t loop;
@@ -234,8 +234,12 @@ static void on_udp(uv_poll_t *poll, int status, int events)
 	if (length < 0)
 		return; /* the asker's socket was closed: an ICMP error of ours */
 	seen->length = (size_t)length;
-	if (!is_loop_check(seen))
-		follow_udp_script(fake, seen);
+	if (is_loop_check(seen)) {
+		fake->loop_check = *seen;
+		fake->loop_checks++;
+		return;
+	}
+	follow_udp_script(fake, seen);
 }
 
 static void on_connection_closed(uv_handle_t *handle)
@@ -1457,6 +1461,18 @@ static void two_hundred_questions_leave_from_as_many_ports(void **state)
 	fake_close(&first);
 }
 
+/* The question that an upstream saw, from a client of ours. */
+static struct query *come_back(unsigned index, const struct seen *seen)
+{
+	char text[NAME_TEXT_MAX];
+	struct query *back;
+
+	name_format(seen->packet + DNS_HEADER_BYTES, text);
+	back = prepare(index, text, PLENTY_MS);
+	memcpy(back->question.name, seen->packet + DNS_HEADER_BYTES, back->question.name_length);
+	return back;
+}
+
 static void upstream_that_leads_back_is_named_and_set_aside(void **state)
 {
 	struct query *back;
@@ -1466,11 +1482,9 @@ static void upstream_that_leads_back_is_named_and_set_aside(void **state)
 	fake_open(&first, "-s", NULL);
 	set_upstreams(&first.addr, 1);
 	ask(0, LETTERS, PLENTY_MS);
-	while (first.udp_count < 1)
+	while (first.udp_count < 1 || first.loop_checks < 1)
 		uv_run(&loop, UV_RUN_ONCE);
-	back = prepare(1, LETTERS, PLENTY_MS);
-	memcpy(back->question.name, first.seen[0].packet + DNS_HEADER_BYTES,
-	       back->question.name_length);
+	back = come_back(1, &first.loop_check);
 	assert_int_equal(forward_stage_ask(stage, back, clock_now_ms(), &answer), VERDICT_FAILED);
 	assert_int_equal(answer.ede, DNS_EDE_OTHER);
 	assert_non_null(strstr(answer.ede_text, "leads back"));
@@ -1484,6 +1498,32 @@ static void upstream_that_leads_back_is_named_and_set_aside(void **state)
 			 VERDICT_FAILED);
 	assert_int_equal(forward_stage_ask(stage, &queries[2], clock_now_ms() + 30000, &answer),
 			 VERDICT_PENDING);
+	assert_int_equal(counted(METRIC_UPSTREAM_LOOPS), 1);
+	fake_close(&first);
+}
+
+/* Whoever answers for the name has seen the case as well, and may have it sent to us. */
+static void question_that_comes_back_in_its_case_ends_and_condemns_nobody(void **state)
+{
+	uint64_t now_ms = clock_now_ms() + 2000; /* the next look is due */
+	struct answer answer;
+
+	(void)state;
+	fake_open(&first, "a", NULL);
+	set_upstreams(&first.addr, 1);
+	ask(0, LETTERS, PLENTY_MS);
+	run_until_ends(1);
+	while (first.loop_checks < 1)
+		uv_run(&loop, UV_RUN_ONCE);
+	assert_int_equal(forward_stage_ask(stage, come_back(1, &first.seen[0]), now_ms, &answer),
+			 VERDICT_FAILED);
+	assert_int_equal(answer.ede, DNS_EDE_OTHER);
+	assert_non_null(strstr(answer.ede_text, "leads back"));
+	prepare(2, "other.example", PLENTY_MS);
+	assert_int_equal(forward_stage_ask(stage, &queries[2], now_ms, &answer), VERDICT_PENDING);
+	assert_int_equal(counted(METRIC_UPSTREAM_LOOPS), 0);
+	while (first.loop_checks < 2) /* and looks at once whether it does lead back */
+		uv_run(&loop, UV_RUN_ONCE);
 	fake_close(&first);
 }
 
@@ -1631,6 +1671,7 @@ int main(void)
 		loop_test(the_last_question_is_kept_for_an_upstream_that_comes_back_late),
 		loop_test(two_hundred_questions_leave_from_as_many_ports),
 		loop_test(upstream_that_leads_back_is_named_and_set_aside),
+		loop_test(question_that_comes_back_in_its_case_ends_and_condemns_nobody),
 		loop_test(without_upstreams_a_question_fails),
 		loop_test(forward_none_refuses),
 		loop_test(exchange_ends_with_the_upstreams_it_began_with),
