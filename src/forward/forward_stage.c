@@ -23,7 +23,7 @@
 #define UNREACHABLE_MS 1900
 #define EXCHANGES_MIN 16 /* that may begin, however few sockets there are */
 #define LOOP_TEXT "upstream leads back to this resolver"
-#define SPARE_MAX 64	 /* exchanges whose storage is kept for the next: 200 KB */
+#define SPARE_MAX 64 /* exchanges whose storage is kept for the next: 200 KB */
 
 struct work { /* one exchange and who waits for it */
 	struct forward_stage *stage;
@@ -32,8 +32,10 @@ struct work { /* one exchange and who waits for it */
 	struct turn turn;	  /* of who asked first */
 	struct era *era;
 	uint64_t deadline_ms, asked_ms, began_ms;
-	bool is_outdated;  /* its name was flushed: who waits gets the reply, and nobody else */
-	bool begins_again; /* the upstreams it had are gone */
+	/* Who waits gets the reply, and nobody else: its name was flushed, or is not to be asked
+	 * of these upstreams any more. */
+	bool is_flushed, is_astray;
+	bool begins_again;	   /* the upstreams it had are gone */
 	struct exchange *exchange; /* NULL: not begun */
 };
 
@@ -70,7 +72,6 @@ static void on_exchange_done(struct exchange *exchange, struct reply *reply, uin
 			     const char *ede_text);
 static void on_exchange_closed(struct exchange *exchange);
 static bool is_ours(const void *arg, const uint8_t *name, size_t length);
-
 static void free_if_closed(struct forward_stage *stage);
 
 static void on_era_gone(void *arg)
@@ -208,16 +209,67 @@ void forward_stage_close(struct forward_stage *stage, void (*closed)(void *), vo
 	exchange_udp_pool_close(stage->udp, on_udp_closed, stage);
 }
 
+static bool is_covered(const struct work *work)
+{
+	return upstream_list_cover(upstream_health_list(work->stage->era->health),
+				   &work->entry.question) == UPSTREAM_COVERED;
+}
+
+/* Until when somebody waits; 0: nobody does. */
+static uint64_t last_deadline_ms(const struct work *work)
+{
+	uint64_t last_ms = 0;
+
+	list_for_each (node, &work->waiting) {
+		const struct query *query = list_entry(node, struct query, by_cause);
+
+		last_ms = query->deadline_ms > last_ms ? query->deadline_ms : last_ms;
+	}
+	return last_ms;
+}
+
+/* Whether the upstreams we have now may still answer somebody. */
+static bool can_begin_again(const struct work *work, uint64_t now_ms)
+{
+	return is_covered(work) && now_ms < last_deadline_ms(work);
+}
+
+/* An exchange with upstreams that its question is not meant for any more. */
+static void redirect(struct work *work, uint64_t now_ms)
+{
+	work->begins_again = can_begin_again(work, now_ms);
+	work->is_astray = !work->begins_again;
+	if (work->is_astray)
+		works_hide(&work->stage->works, &work->entry);
+	if (work->begins_again || list_is_empty(&work->waiting))
+		exchange_abort(work->exchange);
+}
+
+/* What is done, but for a probe or its sockets, is left alone. */
+static void redirect_all(struct forward_stage *stage, uint64_t now_ms)
+{
+	const struct upstream_list *list = upstream_health_list(stage->era->health);
+
+	list_for_each (node, &stage->works.all) {
+		struct work *work = list_entry(node, struct work, entry.by_works);
+
+		if (work->exchange && work->exchange->phase != EXCHANGE_DONE &&
+		    !upstream_list_same_route(upstream_health_list(work->era->health), list,
+					      &work->entry.question))
+			redirect(work, now_ms);
+	}
+}
+
 bool forward_stage_set_upstreams(struct forward_stage *stage, struct upstream_list *list)
 {
+	uint64_t now_ms = clock_now_ms();
 	struct era *era;
 
 	if (stage->is_closing)
 		return false;
 	if (stage->era && upstream_list_same(upstream_health_list(stage->era->health), list))
 		return false;
-	era = era_open(stage->doors.loop, stage->doors.metrics, list, clock_now_ms(), on_era_gone,
-		       stage);
+	era = era_open(stage->doors.loop, stage->doors.metrics, list, now_ms, on_era_gone, stage);
 	if (!era) {
 		log_error("forward", "out of memory: the old upstreams stay in use");
 		return false;
@@ -227,6 +279,7 @@ bool forward_stage_set_upstreams(struct forward_stage *stage, struct upstream_li
 	stage->era = era;
 	failures_clear(&stage->failures);
 	memset(stage->is_unreachable, 0, sizeof(stage->is_unreachable));
+	redirect_all(stage, now_ms);
 	return true;
 }
 
@@ -239,7 +292,7 @@ void forward_stage_flush(struct forward_stage *stage, const uint8_t *name, size_
 		if (!work->exchange || !name_is_in(work->entry.question.folded,
 						   work->entry.question.name_length, name, length))
 			continue;
-		work->is_outdated = true;
+		work->is_flushed = true;
 		works_hide(&stage->works, &work->entry);
 	}
 }
@@ -335,7 +388,7 @@ static uint64_t give_up_ms(const struct work *work)
 	return unreachable_ms;
 }
 
-/* One that is still in line, for upstreams that cannot be reached. */
+/* One without an exchange: its upstreams cannot be reached, or are no more. */
 static void fail_work(struct work *work)
 {
 	const struct forward_doors *doors = &work->stage->doors;
@@ -395,7 +448,8 @@ static void serve_next(struct forward_stage *stage, uint64_t now_ms)
 	while ((turn = turns_next(&stage->turns))) {
 		struct work *work = list_entry(turn, struct work, turn);
 
-		if (!list_is_empty(&work->waiting) && now_ms >= give_up_ms(work))
+		if (!list_is_empty(&work->waiting) &&
+		    (now_ms >= give_up_ms(work) || !is_covered(work)))
 			fail_work(work);
 		else if (!list_is_empty(&work->waiting) && start_work(stage, work, now_ms))
 			continue;
@@ -461,26 +515,18 @@ static uint16_t failed_rcode_of(const struct reply *reply)
 	return rcode == DNS_NXDOMAIN || rcode == DNS_YXDOMAIN ? 0 : rcode;
 }
 
-/* Whether a question that the old upstreams did not answer goes to those we have now. */
-static bool is_for_new_upstreams(const struct work *work, const struct reply *reply,
-				 uint64_t now_ms)
-{
-	return failed_rcode_of(reply) && work->era != work->stage->era &&
-	       now_ms < work->deadline_ms && !list_is_empty(&work->waiting) &&
-	       upstream_list_cover(upstream_health_list(work->stage->era->health),
-				   &work->entry.question) == UPSTREAM_COVERED;
-}
-
 static void on_exchange_done(struct exchange *exchange, struct reply *reply, uint16_t ede,
 			     const char *ede_text)
 {
 	struct work *work = list_entry(exchange, struct running, exchange)->work;
 	const struct forward_doors *doors = &work->stage->doors;
 	uint64_t now_ms = clock_now_ms();
-	uint16_t failed_rcode;
+	uint16_t failed_rcode = failed_rcode_of(reply);
 	struct list *node;
 
-	work->begins_again = is_for_new_upstreams(work, reply, now_ms);
+	/* What the old upstreams did not answer goes to those we have now. */
+	work->begins_again =
+		failed_rcode && work->era != work->stage->era && can_begin_again(work, now_ms);
 	if (work->begins_again) {
 		if (reply)
 			free(reply->image);
@@ -496,24 +542,24 @@ static void on_exchange_done(struct exchange *exchange, struct reply *reply, uin
 	if (work->era == work->stage->era)
 		work->stage->is_unreachable[group_of(work)] = exchange->is_unreachable;
 	/* Our own refusal, by way of the upstream that led back to us. */
-	if (failed_rcode_of(reply) && work->era == work->stage->era &&
+	if (failed_rcode && work->era == work->stage->era &&
 	    leads_only_back(work->stage, &work->entry.question, now_ms)) {
 		if (reply)
 			free(reply->image);
 		reply = NULL;
+		failed_rcode = DNS_SERVFAIL;
 		ede = DNS_EDE_OTHER;
 		ede_text = work->stage->loop_text;
 	}
-	failed_rcode = failed_rcode_of(reply);
-	if (failed_rcode) {
+	if (failed_rcode)
 		era_suspect_loop(work->era, now_ms);
+	if (failed_rcode && !work->is_astray)
 		failures_note(&work->stage->failures, work->entry.hash, failed_rcode,
 			      work->stage->last_reply_ms >= work->began_ms, now_ms);
-	} else {
+	else
 		failures_forget(&work->stage->failures, work->entry.hash);
-	}
-	if (reply && work->is_outdated)
-		reply->is_outdated = true;
+	if (reply)
+		reply->is_outdated |= work->is_flushed || work->is_astray;
 	doors->on_reply(doors->arg, &work->entry.question, reply);
 	while ((node = list_pop(&work->waiting))) {
 		struct query *query = list_entry(node, struct query, by_cause);
@@ -532,11 +578,15 @@ static void on_exchange_closed(struct exchange *exchange)
 	struct work *work = running->work;
 	struct forward_stage *stage = work->stage;
 	bool begins_again = work->begins_again && !stage->is_closing;
+	uint64_t now_ms = clock_now_ms();
 
 	era_drop(work->era);
-	work->begins_again = false;
+	work->begins_again = work->is_astray = false;
+	work->deadline_ms = last_deadline_ms(work);
 	/* The turn stays his. */
-	if (!begins_again || !start_work(stage, work, clock_now_ms())) {
+	if (!begins_again || !can_begin_again(work, now_ms) || !start_work(stage, work, now_ms)) {
+		if (begins_again && !list_is_empty(&work->waiting))
+			fail_work(work);
 		forsake(work);
 		turns_end(&stage->turns, &work->turn);
 		drop_work(work);
@@ -545,5 +595,5 @@ static void on_exchange_closed(struct exchange *exchange)
 	if (stage->is_closing)
 		free_if_closed(stage);
 	else
-		serve_next(stage, clock_now_ms());
+		serve_next(stage, now_ms);
 }

@@ -42,9 +42,11 @@ struct forward_stage *forward_stage_open(const struct forward_doors *doors,
 void forward_stage_close(struct forward_stage *stage, void (*closed)(void *), void *arg);
 void forward_stage_configure(struct forward_stage *stage, const struct config *config);
 
-/* Swaps the list of upstreams: failures are forgotten; exchanges under way end with the one they
- * began with, and those that fail there begin anew. Takes a reference of its own. False: it is the
- * same list, or out of memory. */
+/* Swaps the list of upstreams: failures are forgotten, and what is under way about names that are
+ * now asked of others begins anew with those, for whoever waits. Where nobody may be asked any more
+ * the old answer is waited for, and is not to be kept. All else ends with the upstreams it began
+ * with, and what fails there begins anew. Takes a reference of its own. False: it is the same list,
+ * or out of memory. */
 bool forward_stage_set_upstreams(struct forward_stage *stage, struct upstream_list *list);
 
 /* A folded name and all below it were forgotten: what is under way about them answers who waits for

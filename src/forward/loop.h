@@ -7,8 +7,8 @@
  *                 have any client send it to us. A forwarder on the way that folds names hides it.
  *   by its name   <128 random bits>.nomad-dns-loop-check.example (or, for an upstream of one
  * domain, under that), sent for this alone (loop_check.h): only the upstream and who is behind it
- * can know it, and it counts for some seconds only. "example" belongs to nobody (RFC 6761 §6.5), and
- * unlike "invalid" forwarders do pass it on.
+ * can know it, and it counts for some seconds only. "example" belongs to nobody (RFC 6761 §6.5),
+ * and unlike "invalid" forwarders do pass it on.
  *
  * Pure. What is known lives in the list of upstreams and is shared by all workers.
  */

@@ -2,8 +2,8 @@
  * Looks for loops: sends each upstream of a list a name that nobody else can know, and lets go of
  * it. Whoever it comes back to (loop_find) knows what that means; the reply says nothing and is not
  * read. Asked for at the beginning and whenever a question has failed or looks like one of ours, it
- * does so when it is due (loop_is_check_due); while an upstream leads back, every 15 s, so as to see whether it still
- * does.
+ * does so when it is due (loop_is_check_due); while an upstream leads back, every 15 s, so as to
+ * see whether it still does.
  */
 #pragma once
 

@@ -375,3 +375,32 @@ enum upstream_cover upstream_list_cover(const struct upstream_list *list,
 		return UPSTREAM_COVERED;
 	return list->forwards_nothing ? UPSTREAM_REFUSED : UPSTREAM_UNCOVERED;
 }
+
+/* Whether `other` has all that `one` has of one domain, by the length of its name. */
+static bool has_all_of(const struct upstream_list *other, const struct upstream_list *one,
+		       int domain_length, const uint8_t *folded, size_t length)
+{
+	for (size_t i = 0; i < one->count; i++) {
+		const struct upstream *upstream = &one->upstream[i];
+
+		if (upstream->domain_length == domain_length &&
+		    (domain_length == 0 ||
+		     name_is_in(folded, length, upstream->domain, upstream->domain_length)) &&
+		    !has_upstream(other, upstream))
+			return false;
+	}
+	return true;
+}
+
+bool upstream_list_same_route(const struct upstream_list *a, const struct upstream_list *b,
+			      const struct question *question)
+{
+	size_t length;
+	const uint8_t *folded = upstream_route(question, &length);
+	int longest = upstream_list_match(a, folded, length);
+
+	return upstream_list_cover(a, question) == upstream_list_cover(b, question) &&
+	       upstream_list_match(b, folded, length) == longest &&
+	       has_all_of(a, b, longest, folded, length) &&
+	       has_all_of(b, a, longest, folded, length);
+}

@@ -83,6 +83,10 @@ enum upstream_cover {
 enum upstream_cover upstream_list_cover(const struct upstream_list *list,
 					const struct question *question);
 
+/* Whether both lists mean the same upstreams for a question, in whatever order. */
+bool upstream_list_same_route(const struct upstream_list *a, const struct upstream_list *b,
+			      const struct question *question);
+
 /* The length of the longest domain of the list that holds the name (0: the general upstreams), or
  * -1 when no upstream is meant for it. */
 int upstream_list_match(const struct upstream_list *list, const uint8_t *folded, size_t length);

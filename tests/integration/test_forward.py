@@ -1,5 +1,8 @@
 """Everything that is not Nomad's: cache and upstreams."""
 
+import concurrent.futures
+import json
+import signal
 import struct
 import threading
 import time
@@ -424,6 +427,63 @@ def test_one_domain_goes_elsewhere(start, nomad, upstream):
             assert_address(client, name)
         assert (consul.count(), deeper.count(), upstream.count()) == (1, 1, 2)
         assert consul.count("web.service.consul") == 1 and deeper.count("web.service.dc2.consul") == 1
+
+
+# ---- other upstreams while questions are under way ----
+
+@pytest.fixture
+def swap(start, nomad, tmp_path):
+    """swap(forward, …) → the daemon with these upstreams, the first time or by a reload."""
+    path, daemons = tmp_path / "forward.toml", []
+
+    def begin(*forward):
+        path.write_text(f"forward = {json.dumps(forward)}\n")
+        if not daemons:
+            daemons.append(start("--workers=1", f"--config={path}", nomad=nomad.address, forward=None))
+            return daemons[0]
+        before = daemons[0].output().count("config: reloaded")
+        daemons[0].signal(signal.SIGHUP)
+
+        def is_reloaded():
+            assert daemons[0].output().count("config: reloaded") > before
+
+        eventually(is_reloaded)
+        return daemons[0]
+
+    yield begin
+
+
+def test_new_upstreams_answer_what_was_under_way_and_nothing_of_the_old_is_kept(swap, upstream):
+    with FakeUpstream() as old, concurrent.futures.ThreadPoolExecutor(2) as askers:
+        old.set_records("www.corp.example", "A", "192.0.2.66")
+        old.set_mode("hold", "www.corp.example")
+        client = Client(swap(old.address))
+        before = askers.submit(client.ask, "www.corp.example")
+        eventually(lambda: check(old.count("www.corp.example") > 0))
+        swap(old.address, f"corp.example={upstream.address}")
+        after = askers.submit(client.ask, "www.corp.example")
+        mine = [address_of("www.corp.example")]
+        assert records(before.result()) == mine and records(after.result()) == mine
+        old.release()
+        assert records(client.ask("www.corp.example")) == mine
+        assert upstream.count("www.corp.example") == 1
+
+
+def test_who_waits_for_a_silent_upstream_gets_the_answer_of_a_new_one(swap, upstream):
+    with FakeUpstream() as old, concurrent.futures.ThreadPoolExecutor(20) as askers:
+        old.set_mode("timeout")
+        client = Client(swap(old.address))
+        waiting = [askers.submit(client.ask, f"{number}.example.org") for number in range(10)]
+        eventually(lambda: check(len({entry["name"] for entry in old.queries()}) == 10))
+        swap(upstream.address)
+        waiting += [askers.submit(client.ask, f"{number}.example.org") for number in range(10)]
+        for number, reply in enumerate(waiting):
+            assert records(reply.result()) == [address_of(f"{number % 10}.example.org")]
+        assert upstream.count() < 20  # one for both who ask
+
+
+def check(condition):
+    assert condition
 
 
 def test_upstreams_of_a_resolv_conf(start, nomad, upstream, tmp_path):

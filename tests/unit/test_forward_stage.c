@@ -436,20 +436,36 @@ static void on_closed(void *arg)
 	got.closed++;
 }
 
+static bool set_forward(struct config_forward *forward, size_t count)
+{
+	struct config config = { .forward = forward, .forward_count = count };
+	struct upstream_list *list = upstream_list_new(&config, NULL, 0);
+	bool is_new = forward_stage_set_upstreams(stage, list);
+
+	upstream_list_drop(list);
+	return is_new;
+}
+
 static bool set_upstreams(const struct addr *addresses, size_t count)
 {
 	struct config_forward forward[4];
-	struct config config = { .forward = forward, .forward_count = count };
-	struct upstream_list *list;
-	bool is_new;
 
 	for (size_t i = 0; i < count; i++)
 		forward[i] = (struct config_forward){ .kind = CONFIG_FORWARD_ADDRESS,
 						      .address = addresses[i] };
-	list = upstream_list_new(&config, NULL, 0);
-	is_new = forward_stage_set_upstreams(stage, list);
-	upstream_list_drop(list);
-	return is_new;
+	return set_forward(forward, count);
+}
+
+/* One for all names, and one for "example". */
+static bool set_domain_upstream(const struct addr *general, const struct addr *of_example)
+{
+	struct config_forward forward[2] = {
+		{ .kind = CONFIG_FORWARD_ADDRESS, .address = *general },
+		{ .kind = CONFIG_FORWARD_ADDRESS, .address = *of_example, .domain_length = 9 },
+	};
+
+	memcpy(forward[1].domain, "\7example", 9);
+	return set_forward(forward, 2);
 }
 
 static int set_up(void **state)
@@ -1556,22 +1572,157 @@ static void forward_none_refuses(void **state)
 	assert_true(answer.no_recursion);
 }
 
-static void exchange_ends_with_the_upstreams_it_began_with(void **state)
+/* ---- other upstreams ---- */
+
+static void begin_under_the_first(const char *script)
+{
+	fake_open(&first, "-", NULL);
+	fake_open(&second, script, NULL);
+	set_upstreams(&first.addr, 1);
+	ask(0, "www.example", PLENTY_MS);
+	while (first.udp_count < 1)
+		uv_run(&loop, UV_RUN_ONCE);
+}
+
+static void what_is_under_way_goes_to_the_new_upstreams_at_once(void **state)
 {
 	(void)state;
-	fake_open(&first, "-a", NULL);
-	fake_open(&second, "a", NULL);
-	set_upstreams(&first.addr, 1);
-	ask(0, "www.example", 1000);
+	begin_under_the_first("a");
 	set_upstreams(&second.addr, 1);
+	ask(1, "www.example", PLENTY_MS);
+	answer_udp(&first, &first.seen[0], DNS_NXDOMAIN, false);
 	run_until_ends(1);
-	assert_int_equal(got.waiters, 1);
-	assert_int_equal(first.udp_count, 2);
+	assert_int_equal(got.waiters, 2);
+	assert_int_equal(got.image->rcode, DNS_NOERROR);
+	assert_false(got.is_outdated[0]);
+	assert_int_equal(first.udp_count, 1);
+	assert_int_equal(second.udp_count, 1);
+	close_two();
+}
+
+static void what_goes_where_it_went_is_left_alone(void **state)
+{
+	(void)state;
+	begin_under_the_first("a"); /* "www.example" */
+	set_domain_upstream(&second.addr, &first.addr);
+	answer_udp(&first, &first.seen[0], 0, true);
+	run_until_ends(1);
 	assert_int_equal(second.udp_count, 0);
-	ask(1, "other.example", PLENTY_MS);
+	assert_false(got.is_outdated[0]);
+	ask(1, "www.other", PLENTY_MS);
 	run_until_ends(2);
 	assert_int_equal(second.udp_count, 1);
 	close_two();
+}
+
+static void what_is_under_way_goes_to_a_new_upstream_of_its_domain(void **state)
+{
+	(void)state;
+	begin_under_the_first("a");
+	set_domain_upstream(&first.addr, &second.addr);
+	run_until_ends(1);
+	assert_int_equal(got.waiters, 1);
+	assert_int_equal(second.udp_count, 1);
+	close_two();
+}
+
+static void what_nobody_is_to_be_asked_any_more_is_answered_but_not_to_be_kept(void **state)
+{
+	struct config_forward none = { .kind = CONFIG_FORWARD_NONE };
+
+	(void)state;
+	begin_under_the_first("a");
+	set_forward(&none, 1);
+	answer_udp(&first, &first.seen[0], 0, true);
+	run_until_ends(1);
+	assert_int_equal(got.waiters, 1);
+	assert_true(got.is_outdated[0]);
+	close_two();
+}
+
+static void what_may_be_asked_again_is_asked_of_the_new_upstreams_and_kept(void **state)
+{
+	struct config_forward none = { .kind = CONFIG_FORWARD_NONE };
+
+	(void)state;
+	begin_under_the_first("a");
+	set_forward(&none, 1);
+	set_upstreams(&second.addr, 1);
+	ask(1, "www.example", PLENTY_MS);
+	answer_udp(&first, &first.seen[0], DNS_NXDOMAIN, false);
+	run_until_ends(2);
+	assert_int_equal(got.waiters, 2);
+	assert_int_equal(second.udp_count, 2);
+	assert_false(got.is_outdated[0]);
+	assert_false(got.is_outdated[1]);
+	close_two();
+}
+
+static void what_nobody_waits_for_is_not_asked_of_the_new_upstreams(void **state)
+{
+	(void)state;
+	begin_under_the_first("a");
+	list_remove(&queries[0].by_cause);
+	set_upstreams(&second.addr, 1);
+	ask(1, "www.example", PLENTY_MS);
+	answer_udp(&first, &first.seen[0], DNS_NXDOMAIN, false);
+	run_until_ends(1);
+	assert_int_equal(got.waiters, 1);
+	assert_int_equal(got.image->rcode, DNS_NOERROR);
+	assert_false(got.is_outdated[0]);
+	assert_int_equal(second.udp_count, 1);
+	close_two();
+}
+
+static void who_came_last_decides_how_long_the_new_upstreams_have(void **state)
+{
+	(void)state;
+	begin_under_the_first("-a"); /* the first packet is lost */
+	queries[0].deadline_ms = clock_now_ms();
+	ask(1, "www.example", PLENTY_MS);
+	set_upstreams(&second.addr, 1);
+	run_until_ends(1);
+	assert_int_equal(got.waiters, 2);
+	assert_int_equal(second.udp_count, 2);
+	close_two();
+}
+
+static void flushed_and_begun_again_is_not_to_be_kept_either(void **state)
+{
+	(void)state;
+	begin_under_the_first("a");
+	forward_stage_flush(stage, (const uint8_t *)"\7example", 9);
+	set_upstreams(&second.addr, 1);
+	run_until_ends(1);
+	ask(1, "www.example", PLENTY_MS);
+	run_until_ends(2);
+	assert_int_equal(got.waiters, 2);
+	assert_int_equal(second.udp_count, 2);
+	assert_true(got.is_outdated[0]);
+	assert_false(got.is_outdated[1]);
+	close_two();
+}
+
+static void of_two_changes_in_a_row_the_last_counts(void **state)
+{
+	struct config_forward none = { .kind = CONFIG_FORWARD_NONE };
+
+	(void)state;
+	begin_under_the_first("a");
+	fake_open(&third, "a", NULL);
+	set_upstreams(&second.addr, 1);
+	set_upstreams(&third.addr, 1);
+	run_until_ends(1);
+	assert_int_equal(got.waiters, 1);
+	assert_int_equal(second.udp_count, 0);
+	assert_int_equal(third.udp_count, 1);
+	ask(1, "www.other", PLENTY_MS);
+	set_upstreams(&second.addr, 1);
+	set_forward(&none, 1);
+	run_until_ends(2);
+	assert_int_equal(got.failures, 1); /* at once */
+	close_two();
+	fake_close(&third);
 }
 
 static void close_ends_what_is_under_way_without_a_word(void **state)
@@ -1674,7 +1825,15 @@ int main(void)
 		loop_test(question_that_comes_back_in_its_case_ends_and_condemns_nobody),
 		loop_test(without_upstreams_a_question_fails),
 		loop_test(forward_none_refuses),
-		loop_test(exchange_ends_with_the_upstreams_it_began_with),
+		loop_test(what_is_under_way_goes_to_the_new_upstreams_at_once),
+		loop_test(what_goes_where_it_went_is_left_alone),
+		loop_test(what_is_under_way_goes_to_a_new_upstream_of_its_domain),
+		loop_test(what_nobody_is_to_be_asked_any_more_is_answered_but_not_to_be_kept),
+		loop_test(what_may_be_asked_again_is_asked_of_the_new_upstreams_and_kept),
+		loop_test(what_nobody_waits_for_is_not_asked_of_the_new_upstreams),
+		loop_test(who_came_last_decides_how_long_the_new_upstreams_have),
+		loop_test(flushed_and_begun_again_is_not_to_be_kept_either),
+		loop_test(of_two_changes_in_a_row_the_last_counts),
 		loop_test(close_ends_what_is_under_way_without_a_word),
 		loop_test(close_in_the_middle_of_tcp_leaves_nothing),
 	};

@@ -197,6 +197,37 @@ static void a_domain_that_is_refused_from_now_on_changes(void **state)
 	assert_memory_equal(told[0], "\4corp", 6);
 }
 
+static bool goes_on(struct upstream_list *old, struct upstream_list *new, const char *name,
+		    uint16_t type)
+{
+	struct question question = { .type = type };
+
+	question.name_length = (uint8_t)name_parse(name, question.folded);
+	return upstream_list_same_route(old, new, &question);
+}
+
+static void a_question_goes_on_where_the_same_upstreams_are_meant_for_it(void **state)
+{
+	struct config_forward before[] = { to("192.0.2.1", NULL), to("192.0.2.2", "corp"),
+					   to("192.0.2.3", "corp") };
+	struct config_forward after[] = { to("192.0.2.3", "corp"), to("192.0.2.2", "corp"),
+					  to("192.0.2.9", NULL), to("192.0.2.1", "deep.corp"),
+					  to("none", "shut.corp") };
+	struct upstream_list *old = list_of(before, 3), *new = list_of(after, 5);
+
+	(void)state;
+	assert_true(goes_on(old, old, "www.example", DNS_TYPE_A));
+	assert_false(goes_on(old, new, "www.example", DNS_TYPE_A));
+	assert_true(goes_on(old, new, "www.corp", DNS_TYPE_A)); /* the order does not count */
+	assert_false(goes_on(old, new, "corp", DNS_TYPE_DS));
+	assert_false(goes_on(old, new, "www.deep.corp", DNS_TYPE_A));
+	assert_true(goes_on(old, new, "deep.corp", DNS_TYPE_DS));
+	assert_false(goes_on(old, new, "www.shut.corp", DNS_TYPE_A));
+	assert_false(goes_on(new, old, "www.shut.corp", DNS_TYPE_A));
+	upstream_list_drop(old);
+	upstream_list_drop(new);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -208,6 +239,7 @@ int main(void)
 		cmocka_unit_test(servers_behind_an_interface_are_looked_for_again),
 		cmocka_unit_test(only_domains_with_other_upstreams_change),
 		cmocka_unit_test(a_domain_that_is_refused_from_now_on_changes),
+		cmocka_unit_test(a_question_goes_on_where_the_same_upstreams_are_meant_for_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
