@@ -114,6 +114,7 @@ static enum verdict answer_fresh(const struct cache_entry *entry, uint64_t now_m
 {
 	answer_with(entry, out);
 	out->age_s = (uint32_t)((now_ms - entry->stored_ms) / 1000);
+	out->without_additional = out->age_s >= entry->image->additional_ttl_s;
 	/* Nothing in the answer outlives the entry, whatever TTL the record next to it had. */
 	out->ttl_max_s = (uint32_t)((entry->expires_ms - now_ms + 999) / 1000);
 	return VERDICT_ANSWERED;
@@ -125,6 +126,7 @@ static enum verdict answer_stale(const struct cache_entry *entry, struct answer 
 	answer_with(entry, out);
 	out->is_stale = true;
 	out->is_authentic = false;
+	out->without_additional = entry->image->additional_ttl_s == 0;
 	out->ttl_all_s = STALE_TTL_S;
 	out->ede_text = NULL;
 	out->ede =
@@ -235,6 +237,14 @@ size_t cache_stage_flush(struct cache_stage *stage, const uint8_t *name, size_t 
 	return dropped;
 }
 
+/* A TTL within the caps; 0 stays 0. */
+static uint32_t cap(const struct cache_stage *stage, uint32_t ttl_s)
+{
+	if (ttl_s > 0 && ttl_s < stage->min_ttl_s)
+		ttl_s = stage->min_ttl_s;
+	return min_u32(ttl_s, stage->max_ttl_s);
+}
+
 /* How long a reply may be kept, 0: not at all. RFC 2181 §8, RFC 2308 §5. */
 static uint32_t choose_ttl(const struct cache_stage *stage, const struct reply *reply)
 {
@@ -246,9 +256,7 @@ static uint32_t choose_ttl(const struct cache_stage *stage, const struct reply *
 	ttl_s = reply->is_negative ? reply->negative_ttl : reply->positive_ttl;
 	if (reply->is_negative && image->answer_count > 0)
 		ttl_s = min_u32(ttl_s, reply->positive_ttl);
-	if (ttl_s > 0 && ttl_s < stage->min_ttl_s)
-		ttl_s = stage->min_ttl_s;
-	return min_u32(ttl_s, stage->max_ttl_s);
+	return cap(stage, ttl_s);
 }
 
 const struct image *cache_stage_keep(struct cache_stage *stage, const struct question *question,
@@ -260,6 +268,7 @@ const struct image *cache_stage_keep(struct cache_stage *stage, const struct que
 
 	cache_stage_release(stage);
 	reply->image = NULL;
+	image->additional_ttl_s = cap(stage, image->additional_ttl_s);
 	*out_ttl_max_s = ttl_s ? ttl_s : stage->max_ttl_s;
 	if (ttl_s == 0 || cache_put(stage->cache, &key, image, ttl_s, reply->is_negative, now_ms)) {
 		stage->loose = image;

@@ -56,12 +56,13 @@ size_t cache_stage_expire(struct cache_stage *stage, const uint8_t *name, size_t
 size_t cache_stage_flush(struct cache_stage *stage, const uint8_t *name, size_t length);
 
 /*
- * Keeps a reply by RFC 2181/2308 and the configured caps; takes reply->image over in every case and
- * returns it borrowed, valid until cache_stage_release (whether it was kept or not), so that
- * waiting clients can be answered from it. An answer that may not be kept (TTL 0, say) replaces an
- * older one all the same, and so does a verdict. `*out_ttl_max_s`: no record of it may be passed on
- * with more, or the next cache would keep it longer than we (RFC 2181 §5.2: the lowest TTL of a set
- * is that of all).
+ * Keeps a reply by RFC 2181/2308 and the configured caps: as long as the shortest TTL of ANSWER and
+ * AUTHORITY says. ADDITIONAL is left out of a hit once its own has run out. Takes reply->image over
+ * in every case and returns it borrowed, valid until cache_stage_release (whether it was kept or
+ * not), so that waiting clients can be answered from it. An answer that may not be kept (TTL 0,
+ * say) replaces an older one all the same, and so does a verdict. `*out_ttl_max_s`: no record of it
+ * may be passed on with more, or the next cache would keep it longer than we (RFC 2181 §5.2: the
+ * lowest TTL of a set is that of all).
  */
 const struct image *cache_stage_keep(struct cache_stage *stage, const struct question *question,
 				     struct reply *reply, uint64_t now_ms, uint32_t *out_ttl_max_s);

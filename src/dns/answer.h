@@ -42,6 +42,7 @@ struct answer {
 	uint32_t ttl_max_s; /* ceiling for every TTL; UINT32_MAX: none */
 	uint32_t ttl_all_s; /* every TTL is this one; 0: they are what they are */
 	const struct image *image; /* records; NULL: none */
+	bool without_additional;   /* of a whole image: those of ADDITIONAL have run out */
 	const uint16_t *picks; /* indexes of the ANSWER records; NULL: the image whole, sections as
 				  counted */
 	uint32_t pick_count;

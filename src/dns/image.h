@@ -30,13 +30,14 @@ struct image {
 	uint32_t byte_count;
 	uint32_t rr_count;
 	uint16_t answer_count, authority_count,
-		additional_count; /* in this order; whole images only */
-	uint16_t flags;		  /* AD of the reply it came from; 0 for ours */
-	uint16_t rcode;		  /* of the reply it came from; 0 for ours */
-	uint16_t ede;		  /* DNS_EDE_*, as the upstream said it; DNS_EDE_NONE for ours */
-	uint16_t ede_text_length; /* its text stands behind the bytes, with a NUL of its own */
-	bool has_private;	  /* of upstream, with a loopback, link-local or private address */
-	struct image_rr rr[];	  /* rr_count, then the bytes */
+		additional_count;  /* in this order; whole images only */
+	uint16_t flags;		   /* AD of the reply it came from; 0 for ours */
+	uint16_t rcode;		   /* of the reply it came from; 0 for ours */
+	uint16_t ede;		   /* DNS_EDE_*, as the upstream said it; DNS_EDE_NONE for ours */
+	uint16_t ede_text_length;  /* its text stands behind the bytes, with a NUL of its own */
+	bool has_private;	   /* of upstream, with a loopback, link-local or private address */
+	uint32_t additional_ttl_s; /* of upstream: the lowest TTL of ADDITIONAL; UINT32_MAX: none */
+	struct image_rr rr[];	   /* rr_count, then the bytes */
 };
 
 static inline const uint8_t *image_bytes(const struct image *image)

@@ -184,7 +184,7 @@ static bool put_whole(struct writer *w)
 	if (put_run(w, image, 0, required)) {
 		w->answers = image->answer_count;
 		w->authorities = image->authority_count;
-		if (put_run(w, image, required, image->rr_count))
+		if (!w->answer->without_additional && put_run(w, image, required, image->rr_count))
 			w->additionals = image->additional_count;
 		return true;
 	}

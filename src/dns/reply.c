@@ -196,20 +196,32 @@ static uint32_t find_negative_ttl(const struct reply_scan *scan)
 	return 0;
 }
 
+/* Of records [from, to); UINT32_MAX: there are none. */
+static uint32_t lowest_ttl(const struct image *image, uint32_t from, uint32_t to)
+{
+	uint32_t lowest_s = UINT32_MAX;
+
+	for (uint32_t i = from; i < to; i++)
+		lowest_s = min_u32(lowest_s,
+				   load_be32(image_rr_bytes(image, i) + image->rr[i].ttl_offset));
+	return lowest_s;
+}
+
 static void judge_ttls(const struct reply_scan *scan, struct reply *out)
 {
-	const struct image *image = out->image;
+	struct image *image = out->image;
+	uint32_t answers = image->answer_count, required = answers + image->authority_count;
+	uint32_t authority_ttl_s = lowest_ttl(image, answers, required);
 
-	for (uint32_t i = 0; i < image->answer_count; i++) {
-		uint32_t ttl_s = load_be32(image_rr_bytes(image, i) + image->rr[i].ttl_offset);
-
-		out->positive_ttl = i == 0 ? ttl_s : min_u32(out->positive_ttl, ttl_s);
-	}
+	image->additional_ttl_s = lowest_ttl(image, required, image->rr_count);
+	if (answers > 0)
+		out->positive_ttl = min_u32(lowest_ttl(image, 0, answers), authority_ttl_s);
 	out->is_negative =
 		image->rcode == DNS_NXDOMAIN || (image->rcode == DNS_NOERROR && !is_answered(scan));
 	if (out->is_negative)
-		out->negative_ttl =
-			is_alias_alone(scan, image) ? out->positive_ttl : find_negative_ttl(scan);
+		out->negative_ttl = is_alias_alone(scan, image)
+					    ? out->positive_ttl
+					    : min_u32(find_negative_ttl(scan), authority_ttl_s);
 }
 
 /* Whether it only says who may know: no answer, and no word that there is none (RFC 2308 §2.2). */

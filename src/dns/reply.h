@@ -36,10 +36,11 @@ struct reply_expect { /* the question that went out */
 struct reply {
 	struct image *image; /* caller frees; counts, rcode (extended), AD and EDE filled in; no OPT
 				record inside */
-	uint32_t positive_ttl; /* smallest TTL of the ANSWER section in seconds; 0 if empty or TTL ≥
-				  2^31 (RFC 2181 §8) */
-	uint32_t negative_ttl; /* RFC 2308 §5: min(SOA TTL, MINIMUM) when AUTHORITY has the SOA; of
-				  an alias and nothing else the alias's own; 0: not to be cached */
+	uint32_t positive_ttl; /* smallest TTL of ANSWER and AUTHORITY in seconds; 0 if ANSWER is
+				  empty or a TTL ≥ 2^31 (RFC 2181 §8) */
+	uint32_t negative_ttl; /* RFC 2308 §5: min(SOA TTL, MINIMUM) when AUTHORITY has the SOA, and
+				  no more than the TTL of any record beside it; of an alias and
+				  nothing else the alias's own; 0: not to be cached */
 	bool is_negative;      /* NXDOMAIN or NODATA (RFC 2308 §2) */
 	bool has_edns;
 	bool is_referral; /* RFC 2308 §2.2: from a server that does not recurse: no answer at all */

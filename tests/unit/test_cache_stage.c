@@ -306,6 +306,43 @@ static void nodata_behind_a_cname_lives_no_longer_than_the_cname(void **state)
 	cache_stage_free(stage);
 }
 
+/* Whether ADDITIONAL, with that TTL, is left out of a hit. */
+static bool is_left_out(struct cache_stage *stage, uint32_t additional_ttl_s, uint64_t now_ms)
+{
+	struct query query = ask_for("www.example", DNS_TYPE_A);
+	struct reply reply = reply_of(DNS_NOERROR, 300, 0, false);
+	struct answer answer;
+
+	reply.image->additional_ttl_s = additional_ttl_s;
+	keep(stage, &query, reply, 0);
+	assert_int_equal(ask(stage, &query, now_ms, &answer), VERDICT_ANSWERED);
+	return answer.without_additional;
+}
+
+static void additional_that_has_run_out_is_left_out_of_a_hit(void **state)
+{
+	struct cache_stage *stage = stage_of(0, 3600);
+
+	(void)state;
+	assert_true(is_left_out(stage, 0, 0)); /* good for one answer only */
+	assert_false(is_left_out(stage, 2, 1999));
+	assert_true(is_left_out(stage, 2, 2000));
+	assert_false(is_left_out(stage, 300, 299999));
+	assert_false(is_left_out(stage, UINT32_MAX, 299999));
+	cache_stage_free(stage);
+}
+
+static void shortest_ttl_of_additional_is_raised_too(void **state)
+{
+	struct cache_stage *stage = stage_of(30, 3600);
+
+	(void)state;
+	assert_true(is_left_out(stage, 0, 0));
+	assert_false(is_left_out(stage, 2, 29999));
+	assert_true(is_left_out(stage, 2, 30000));
+	cache_stage_free(stage);
+}
+
 static void answers_differ_by_do_and_cd(void **state)
 {
 	struct cache_stage *stage = stage_of(0, 3600);
@@ -386,6 +423,27 @@ static struct cache_stage *stale_stage(void)
 	memset(&metrics, 0, sizeof(metrics));
 	config.serve_stale_ms = 60000;
 	return cache_stage_new(&config, &metrics);
+}
+
+/* While upstream fails they are as good as the rest; but what was good for one answer only. */
+static void stale_answer_has_its_additional_unless_that_was_never_to_be_kept(void **state)
+{
+	struct cache_stage *stage = stale_stage();
+	struct query query = ask_for("www.example", DNS_TYPE_A);
+	struct answer answer;
+
+	(void)state;
+	for (uint32_t ttl_s = 0; ttl_s < 2; ttl_s++) {
+		struct reply reply = reply_of(DNS_NOERROR, 10, 0, false);
+
+		reply.image->additional_ttl_s = ttl_s;
+		keep(stage, &query, reply, 0);
+		assert_int_equal(cache_stage_ask_stale(stage, &query, 20000, 20000, &answer),
+				 VERDICT_ANSWERED);
+		assert_true(answer.is_stale);
+		assert_int_equal(answer.without_additional, ttl_s == 0);
+	}
+	cache_stage_free(stage);
 }
 
 static void expired_entry_answers_when_nothing_fresh_is_to_be_had(void **state)
@@ -612,10 +670,13 @@ int main(void)
 		cmocka_unit_test(shortest_ttl_is_raised),
 		cmocka_unit_test(no_ttl_in_a_hit_outlives_the_entry),
 		cmocka_unit_test(nodata_behind_a_cname_lives_no_longer_than_the_cname),
+		cmocka_unit_test(additional_that_has_run_out_is_left_out_of_a_hit),
+		cmocka_unit_test(shortest_ttl_of_additional_is_raised_too),
 		cmocka_unit_test(answers_differ_by_do_and_cd),
 		cmocka_unit_test(authentic_data_and_ede_come_back),
 		cmocka_unit_test(reply_that_is_not_kept_lives_until_release),
 		cmocka_unit_test(cache_of_another_size_begins_empty),
+		cmocka_unit_test(stale_answer_has_its_additional_unless_that_was_never_to_be_kept),
 		cmocka_unit_test(expired_entry_answers_when_nothing_fresh_is_to_be_had),
 		cmocka_unit_test(stale_nxdomain_says_so),
 		cmocka_unit_test(entry_is_gone_when_serve_stale_is_over),

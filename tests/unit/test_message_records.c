@@ -320,6 +320,23 @@ static void a_whole_reply_keeps_its_sections(void **state)
 			    "Redis.default.nomad. 6 IN A 10.0.0.77");
 }
 
+static void a_whole_reply_goes_without_what_has_run_out(void **state)
+{
+	(void)state;
+	add_whole(2, 20, 2);
+	add_address(77);
+	finish_whole(2, 2, 1);
+	wants_edns(1232);
+	answer.age_s = 4;
+	answer.without_additional = true;
+	encode_udp();
+	assert_int_equal(answers(), 2);
+	assert_int_equal(authorities(), 2);
+	assert_int_equal(additionals(), 0);
+	assert_true(ldns_pkt_edns(pkt));
+	assert_false(flags() & DNS_FLAG_TC);
+}
+
 static void a_whole_reply_loses_additional_first(void **state)
 {
 	(void)state;
@@ -384,6 +401,7 @@ int main(void)
 		TEST(an_asked_soa_is_the_answer),
 		TEST(a_refusal_is_no_larger_than_question_and_opt),
 		TEST(a_whole_reply_keeps_its_sections),
+		TEST(a_whole_reply_goes_without_what_has_run_out),
 		TEST(a_whole_reply_loses_additional_first),
 		TEST(a_whole_reply_is_cut_between_answers),
 		TEST(an_upstreams_negative_keeps_its_soa),

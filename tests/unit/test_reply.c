@@ -884,6 +884,53 @@ static void nxdomain_lives_as_long_as_the_soa_says(void **state)
 	free(reply.image);
 }
 
+static void answer_lives_no_longer_than_its_authority(void **state)
+{
+	struct reply reply;
+
+	(void)state;
+	begin(0, DNS_TYPE_A);
+	put_a(3600);
+	put_rr(EXAMPLE_AT, DNS_TYPE_NS, 20, 2);
+	put_pointer(EXAMPLE_AT);
+	set_counts(1, 1, 0);
+	reply = expect_ok();
+	assert_int_equal(reply.positive_ttl, 20);
+	free(reply.image);
+	begin(DNS_NXDOMAIN, DNS_TYPE_A);
+	put_soa(EXAMPLE_AT, 900, 120);
+	put_rr(EXAMPLE_AT, DNS_TYPE_NS, 20, 2);
+	put_pointer(EXAMPLE_AT);
+	set_counts(0, 2, 0);
+	reply = expect_ok();
+	assert_int_equal(reply.negative_ttl, 20);
+	free(reply.image);
+}
+
+static void additional_has_a_life_of_its_own(void **state)
+{
+	struct reply reply;
+
+	(void)state;
+	begin(0, DNS_TYPE_NS);
+	put_rr(QNAME_AT, DNS_TYPE_NS, 3600, 2);
+	put_pointer(QNAME_AT);
+	set_counts(1, 0, 0);
+	reply = expect_ok();
+	assert_int_equal(reply.image->additional_ttl_s, UINT32_MAX);
+	free(reply.image);
+	put_a(20);
+	put_a(0x80000000);
+	put_a(30);
+	put_opt(0, NULL, 0);
+	set_counts(1, 0, 4);
+	reply = expect_ok();
+	assert_int_equal(reply.image->additional_count, 3);
+	assert_int_equal(reply.image->additional_ttl_s, 0);
+	assert_int_equal(reply.positive_ttl, 3600);
+	free(reply.image);
+}
+
 static void nodata_is_negative(void **state)
 {
 	struct reply reply;
@@ -1355,6 +1402,8 @@ int main(void)
 		cmocka_unit_test(tsig_is_cut_off),
 		cmocka_unit_test(ttl_with_the_top_bit_counts_as_0),
 		cmocka_unit_test(nxdomain_lives_as_long_as_the_soa_says),
+		cmocka_unit_test(answer_lives_no_longer_than_its_authority),
+		cmocka_unit_test(additional_has_a_life_of_its_own),
 		cmocka_unit_test(nodata_is_negative),
 		cmocka_unit_test(chain_of_aliases_is_followed_to_its_end_in_any_order),
 		cmocka_unit_test(chain_of_aliases_without_an_end_is_no_answer),
