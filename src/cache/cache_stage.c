@@ -269,7 +269,7 @@ const struct image *cache_stage_keep(struct cache_stage *stage, const struct que
 	cache_stage_release(stage);
 	reply->image = NULL;
 	image->additional_ttl_s = cap(stage, image->additional_ttl_s);
-	*out_ttl_max_s = ttl_s ? ttl_s : stage->max_ttl_s;
+	*out_ttl_max_s = ttl_s;
 	if (ttl_s == 0 || cache_put(stage->cache, &key, image, ttl_s, reply->is_negative, now_ms)) {
 		stage->loose = image;
 		if (!reply->is_outdated && cache_stage_is_last_word(image))

@@ -61,8 +61,8 @@ size_t cache_stage_flush(struct cache_stage *stage, const uint8_t *name, size_t 
  * in every case and returns it borrowed, valid until cache_stage_release (whether it was kept or
  * not), so that waiting clients can be answered from it. An answer that may not be kept (TTL 0,
  * say) replaces an older one all the same, and so does a verdict. `*out_ttl_max_s`: no record of it
- * may be passed on with more, or the next cache would keep it longer than we (RFC 2181 §5.2: the
- * lowest TTL of a set is that of all).
+ * may be passed on with more, or the next cache would keep it longer than we, or at all (RFC 2181
+ * §5.2: the lowest TTL of a set is that of all).
  */
 const struct image *cache_stage_keep(struct cache_stage *stage, const struct question *question,
 				     struct reply *reply, uint64_t now_ms, uint32_t *out_ttl_max_s);

@@ -197,6 +197,7 @@ def test_one_set_of_records_has_one_ttl(house):
     for _ in range(2):
         found = wire_ttls(house.client, "x.mixed-ttl.mode.test")
         assert len(found) == 2 and max(found) <= 30
+        assert wire_ttls(house.client, "x.mixed-ttl=0.mode.test") == [0, 0]
 
 
 def test_the_longest_ttl_is_capped_from_the_first_answer_on(house):

@@ -579,8 +579,9 @@ def mode_ttl_negative(asked):
 
 
 def mode_mixed_ttl(asked):
+    """The TTL told (30), and 3,000."""
     reply = reply_to(asked)
-    add(reply.answer, asked.name, 30, "A", "10.79.0.1")
+    add(reply.answer, asked.name, int(asked.args or 30), "A", "10.79.0.1")
     wire = bytearray(reply.to_wire())
     wire[6:8] = b"\x00\x02"
     opt = asked.message.edns >= 0

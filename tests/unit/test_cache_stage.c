@@ -237,7 +237,20 @@ static void first_answer_lives_no_longer_than_the_entry(void **state)
 	assert_int_equal(ttl_max_of(stage, reply_of(DNS_NOERROR, 86400, 0, false)), 100);
 	assert_int_equal(ttl_max_of(stage, reply_of(DNS_NOERROR, 30, 0, false)), 30);
 	assert_int_equal(ttl_max_of(stage, reply_of(DNS_NXDOMAIN, 0, 20, true)), 20);
-	assert_int_equal(ttl_max_of(stage, reply_of(DNS_NOERROR, 0, 0, false)), 100);
+	cache_stage_free(stage);
+}
+
+/* The lowest TTL of a set, 0, is that of all; and what we do not keep nobody is to keep. */
+static void first_answer_that_is_not_kept_has_ttl_0(void **state)
+{
+	struct cache_stage *stage = stage_of(5, 100);
+	struct reply outdated = reply_of(DNS_NOERROR, 30, 0, false);
+
+	(void)state;
+	outdated.is_outdated = true;
+	assert_int_equal(ttl_max_of(stage, reply_of(DNS_NOERROR, 0, 0, false)), 0);
+	assert_int_equal(ttl_max_of(stage, reply_of(DNS_NOERROR, 30, 0, true)), 0);
+	assert_int_equal(ttl_max_of(stage, outdated), 0);
 	cache_stage_free(stage);
 }
 
@@ -665,6 +678,7 @@ int main(void)
 		cmocka_unit_test(outdated_reply_leaves_what_came_after_it),
 		cmocka_unit_test(verdict_of_upstream_ends_what_was_known),
 		cmocka_unit_test(first_answer_lives_no_longer_than_the_entry),
+		cmocka_unit_test(first_answer_that_is_not_kept_has_ttl_0),
 		cmocka_unit_test(expired_by_hand_answers_only_when_nothing_fresh_is_to_be_had),
 		cmocka_unit_test(longest_ttl_is_capped),
 		cmocka_unit_test(shortest_ttl_is_raised),
