@@ -317,15 +317,21 @@ static size_t put_question(uint8_t *out, const struct question *question)
 	return question_end(question);
 }
 
+/* Whether it is an upstream's reply, which is whole or not what it was. */
+static bool is_forwarded(const struct answer *answer)
+{
+	return answer->image && !answer->picks && !answer->address_count;
+}
+
 static bool put_sections(struct writer *w)
 {
 	const struct answer *answer = w->answer;
 	bool is_whole = true;
 
-	if (answer->picks || answer->address_count)
-		is_whole = put_picked(w);
-	else if (answer->image)
+	if (is_forwarded(answer))
 		is_whole = put_whole(w);
+	else if (answer->picks || answer->address_count)
+		is_whole = put_picked(w);
 	if (!answer->soa.rr)
 		return is_whole;
 	if (!put_soa(w))
@@ -373,10 +379,16 @@ struct message_result message_encode(const struct question *question, const stru
 				     now_s, over_tcp, opt_room, opt);
 		is_whole = put_body(&w, question, limit, opt_length);
 	}
+	/* There is no other transport to ask for the rest over: the options go as well. */
+	if (!is_whole && over_tcp && is_forwarded(answer) && opt_length > OPT_FIXED) {
+		opt_length = put_opt(question, answer->rcode, DNS_EDE_NONE, NULL, identity, peer,
+				     now_s, over_tcp, OPT_FIXED, opt);
+		is_whole = put_body(&w, question, limit, opt_length);
+	}
 	if (!is_whole) {
 		result.is_cut = over_tcp;
 		result.is_truncated = !over_tcp;
-		if (!over_tcp)
+		if (!over_tcp || is_forwarded(answer))
 			flags |= DNS_FLAG_TC;
 	}
 	put_header(out, question, flags, &w, opt_length != 0);

@@ -2,6 +2,8 @@
  * From an answer to the bytes of a reply: header, the question as it came, records with rotation
  * and aged TTLs, our OPT. Allocates nothing. Truncation as RFC 2181 §9 and RFC 6891 §7 want it:
  * ADDITIONAL goes first and silently, then whole ANSWER records with TC; negatives keep their SOA.
+ * At 64 KiB our own records are picked, without TC; an upstream's are whole, or TC says that they
+ * are not.
  */
 #pragma once
 
@@ -23,8 +25,8 @@ struct message_identity {
 
 struct message_result {
 	size_t length;	   /* bytes written; 0: send nothing */
-	bool is_truncated; /* TC */
-	bool is_cut;	   /* over TCP: records left out at 64 KiB */
+	bool is_truncated; /* over UDP: TC */
+	bool is_cut;	   /* over TCP: records left out at 64 KiB; TC if they are an upstream's */
 };
 
 /*

@@ -350,6 +350,45 @@ static void a_whole_reply_loses_additional_first(void **state)
 	assert_false(flags() & DNS_FLAG_TC);
 }
 
+#define FILLS_ALL 4093 /* addresses that leave 10 bytes of 64 KiB */
+
+static void a_reply_of_64_kib_is_whole_beside_a_bare_opt(void **state)
+{
+	size_t length;
+
+	(void)state;
+	add_whole(FILLS_ALL - 1, 0, 0);
+	finish_whole(FILLS_ALL - 1, 0, 0);
+	wants_edns(1232);
+	question.wants_nsid = question.has_do = true;
+	question.cookie_length = 8;
+	answer.ede = DNS_EDE_OTHER;
+	encode(true, DNS_MESSAGE_MAX);
+	assert_int_equal(answers(), FILLS_ALL - 1);
+	assert_true(ldns_pkt_edns(pkt));
+	assert_true(ldns_pkt_edns_do(pkt));
+	assert_null(find_option(reply, result.length, DNS_OPTION_COOKIE, &length));
+	assert_false(result.is_cut || result.is_truncated);
+	assert_false(flags() & DNS_FLAG_TC);
+}
+
+/* A part of an upstream's set is not to be taken for all of it (RFC 2181 §9). */
+static void a_reply_of_64_kib_that_leaves_no_room_for_an_opt_has_tc(void **state)
+{
+	(void)state;
+	add_whole(FILLS_ALL, 0, 0);
+	finish_whole(FILLS_ALL, 0, 0);
+	encode(true, DNS_MESSAGE_MAX);
+	assert_int_equal(answers(), FILLS_ALL);
+	assert_false(flags() & DNS_FLAG_TC);
+	wants_edns(1232);
+	encode(true, DNS_MESSAGE_MAX);
+	assert_int_equal(answers(), FILLS_ALL - 1);
+	assert_true(ldns_pkt_edns(pkt));
+	assert_true(result.is_cut && !result.is_truncated);
+	assert_true(flags() & DNS_FLAG_TC);
+}
+
 static void a_whole_reply_is_cut_between_answers(void **state)
 {
 	(void)state;
@@ -403,6 +442,8 @@ int main(void)
 		TEST(a_whole_reply_keeps_its_sections),
 		TEST(a_whole_reply_goes_without_what_has_run_out),
 		TEST(a_whole_reply_loses_additional_first),
+		TEST(a_reply_of_64_kib_is_whole_beside_a_bare_opt),
+		TEST(a_reply_of_64_kib_that_leaves_no_room_for_an_opt_has_tc),
 		TEST(a_whole_reply_is_cut_between_answers),
 		TEST(an_upstreams_negative_keeps_its_soa),
 		TEST(an_image_without_records_is_an_empty_reply),
