@@ -193,10 +193,11 @@ static void on_armed(struct alarm_leg *leg, uint64_t index)
 {
 	struct mirror *mirror = leg->mirror;
 	struct alarm *alarm = &mirror->alarm;
-	bool was_missed = index != alarm->index;
+	bool is_news = index != alarm->index;
 
 	leg->is_armed = true;
 	leg->index = index;
+	alarm->was_missed |= is_news; /* the next leg hears of the same change as of no news */
 	if (index > alarm->index)
 		alarm->index = index;
 	alarm->armed_count++;
@@ -205,11 +206,12 @@ static void on_armed(struct alarm_leg *leg, uint64_t index)
 		if (alarm->step > 0)
 			mirror_sync_retry(mirror);
 		alarm->step = 0;
-		if (was_missed && mirror->sync.phase != SYNC_LIVE)
+		if (alarm->was_missed && mirror->sync.phase != SYNC_LIVE)
 			mirror_expire_live(mirror);
+		alarm->was_missed = false;
 		set_state(mirror, ALARM_ARMED);
 	}
-	if (was_missed)
+	if (is_news)
 		mirror_sync_heard(mirror, index);
 	ask(leg);
 }

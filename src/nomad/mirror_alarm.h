@@ -38,7 +38,8 @@ struct alarm {
 	enum alarm_state state;
 	struct alarm_leg legs[SCOPE_MAX];
 	size_t leg_count, armed_count;
-	uint64_t index; /* the highest heard */
+	uint64_t index;	 /* the highest heard */
+	bool was_missed; /* something changed since all legs were armed last, and none woke */
 	uint64_t retry_at_ms;
 	uint64_t refused_ms;
 	unsigned step, refusals;
