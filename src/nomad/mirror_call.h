@@ -86,7 +86,8 @@ void mirror_call_hurry(struct mirror *mirror, const struct ask *ask);
 /* Puts it at once. 0 or -ENOMEM: then nobody is told, and the caller drops it. */
 int mirror_call_start(struct call *call);
 
-/* Cancels and frees it, without a word to anybody. */
+/* Cancels and frees it, without a word to anybody. Never from inside its own reply: what a reply
+ * sets going beyond `on_end` waits for the next tick (back_index, mirror_live_renew). */
 void mirror_call_drop(struct call *call);
 
 /* Looks whether an active call waits for too long: asks beside, or for a stale answer. */

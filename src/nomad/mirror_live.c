@@ -42,6 +42,25 @@ static uint64_t look_for_token(struct mirror *mirror, uint64_t now_ms)
 	return mirror->token_at_ms;
 }
 
+static void start(struct mirror *mirror)
+{
+	mirror->must_renew = false;
+	mirror_alarm_start(mirror);
+	if (mirror->ceiling <= CONFIG_MIRROR_STREAM && !mirror->is_large)
+		mirror_sync_start(mirror);
+}
+
+static void renew(struct mirror *mirror)
+{
+	mirror->must_renew = false;
+	if (mirror->sync.phase == SYNC_LIVE && mirror->alarm.state == ALARM_ARMED)
+		return;
+	if (mirror_scope_reset(mirror) || mirror->sync.phase != SYNC_LIVE)
+		start(mirror);
+	else
+		mirror_alarm_start(mirror);
+}
+
 uint64_t mirror_live_tick(struct mirror *mirror, uint64_t now_ms)
 {
 	uint64_t next_ms = UINT64_MAX;
@@ -51,6 +70,9 @@ uint64_t mirror_live_tick(struct mirror *mirror, uint64_t now_ms)
 	next_ms = mirror_pulse_tick(mirror, now_ms);
 	if (mirror->ceiling == CONFIG_MIRROR_LOOKUP)
 		return earlier(next_ms, mirror_scope_tick(mirror, now_ms));
+	next_ms = earlier(next_ms, look_for_token(mirror, now_ms));
+	if (mirror->must_renew)
+		renew(mirror);
 	if (mirror->back_index)
 		mirror_sync_back(mirror, mirror->back_index);
 	next_ms = earlier(next_ms, mirror_alarm_tick(mirror, now_ms));
@@ -59,7 +81,6 @@ uint64_t mirror_live_tick(struct mirror *mirror, uint64_t now_ms)
 	next_ms = earlier(next_ms, mirror_watch_tick(mirror, now_ms));
 	next_ms = earlier(next_ms, mirror_preload_tick(mirror, now_ms));
 	next_ms = earlier(next_ms, mirror_large_tick(mirror, now_ms));
-	next_ms = earlier(next_ms, look_for_token(mirror, now_ms));
 	next_ms = earlier(next_ms, mirror_scope_tick(mirror, now_ms));
 	return earlier(next_ms, mirror_tier_tick(mirror, now_ms));
 }
@@ -84,13 +105,6 @@ void mirror_live_arm(struct mirror *mirror)
 }
 
 /* ---- life ---- */
-
-static void start(struct mirror *mirror)
-{
-	mirror_alarm_start(mirror);
-	if (mirror->ceiling <= CONFIG_MIRROR_STREAM && !mirror->is_large)
-		mirror_sync_start(mirror);
-}
 
 static void take_config(struct mirror *mirror, const struct config *config)
 {
@@ -152,10 +166,8 @@ void mirror_live_renew(struct mirror *mirror)
 {
 	if (mirror->ceiling == CONFIG_MIRROR_LOOKUP || mirror->is_closing)
 		return;
-	if (mirror->sync.phase == SYNC_LIVE && mirror->alarm.state == ALARM_ARMED)
-		return;
-	mirror_scope_reset(mirror);
-	start(mirror);
+	mirror->must_renew = true;
+	mirror_live_arm(mirror);
 }
 
 void mirror_live_found(struct mirror *mirror)

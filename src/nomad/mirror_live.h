@@ -19,7 +19,8 @@ void mirror_live_configure(struct mirror *mirror, const struct config *config); 
 void mirror_live_close(struct mirror *mirror); /* nothing is under way any more */
 void mirror_live_free(struct mirror *mirror);
 
-/* A new token, agent or leader: tries for the best, unless everything is held already. */
+/* A new token, agent or leader: tries for the best at the next tick, but leaves alone what is held
+ * already. Not at once: a call may tell of it, and is read to its end before it is dropped. */
 void mirror_live_renew(struct mirror *mirror);
 
 /* Nomad answers again: it may be another version by now. */

@@ -53,6 +53,7 @@ struct mirror {
 	bool is_leaderless;  /* the last answer was of a server that knows no leader */
 	uint64_t index;	     /* how far the table is known to be */
 	uint64_t back_index; /* a reply told that it went back; still to be acted on; 0: no */
+	bool must_renew;     /* likewise: there may be more to be had now */
 
 	/* what is asked */
 	struct list asks;
