@@ -44,6 +44,9 @@ void catalogue_add_bad(void *update, const char *why);
 /* Whether Nomad said that there are no instances at all. */
 bool catalogue_is_empty(const struct catalogue_update *update);
 
+/* All names of its namespace are known: with the last one that is gone too. */
+void catalogue_know_names(struct catalogue_update *update);
+
 /* Whether any of it could not be read: then it may be less than what Nomad has. */
 bool catalogue_has_bad(const struct catalogue_update *update);
 

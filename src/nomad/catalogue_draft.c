@@ -48,6 +48,11 @@ bool catalogue_is_empty(const struct catalogue_update *update)
 	return !update->has_seen;
 }
 
+void catalogue_know_names(struct catalogue_update *update)
+{
+	update->is_whole = true;
+}
+
 bool catalogue_is_unusable(const struct catalogue_update *update)
 {
 	return update->has_seen && !update->has_read;

@@ -133,6 +133,7 @@ struct catalogue_update {
 	bool has_read;	 /* one that is a registration, usable or not */
 	bool has_bad;	 /* one that is none */
 	bool has_name;	 /* both names are labels of an allowed namespace */
+	bool is_whole;	 /* all names of the namespace are known */
 	const char *service;
 	char namespace[]; /* the service's name stands behind it */
 };

@@ -191,7 +191,7 @@ static int commit_nothing(const struct catalogue_update *update, const struct zo
 	int rc = gone ? catalogue_remove_service(catalogue, gone) : 0;
 
 	/* Else there may be names that were never asked for. */
-	if (space && space->is_shown && is_live(catalogue, times))
+	if (space && space->is_shown && update->is_whole)
 		catalogue_leave_space(catalogue, space, key, times);
 	catalogue_count(catalogue);
 	return rc < 0 ? rc : catalogue_publish_absent(catalogue, key, length, 0, times);

@@ -109,7 +109,7 @@ static int read_service(struct call *call, const struct http_reply *reply, bool 
 	struct catalogue_update *update =
 		catalogue_begin(catalogue, call->namespace, call->service);
 	struct zone_times times;
-	char why[128] = "";
+	char why[128] = "", label[SCOPE_NAME_MAX];
 	int rc = -ENOMEM;
 
 	if (update)
@@ -140,6 +140,9 @@ static int read_service(struct call *call, const struct http_reply *reply, bool 
 		catalogue_abandon(update);
 		return 0;
 	}
+	mirror_fold(call->namespace, label);
+	if (mirror_tier_knows_all(mirror, label))
+		catalogue_know_names(update);
 	/* Without an index it cannot be put in order, and counts as the newest. */
 	return catalogue_commit(
 		update, reply->has_index && reply->index ? reply->index : mirror->index, &times);

@@ -67,6 +67,7 @@ static int load_at(const char *service, uint64_t index, const struct zone_times 
 		snprintf(address, sizeof(address), "192.0.2.%u", i + 1);
 		assert_int_equal(catalogue_add(update, &instance), 0);
 	}
+	catalogue_know_names(update); /* as they are behind a list of all */
 	return catalogue_commit(update, index, times);
 }
 
