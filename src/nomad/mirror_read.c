@@ -155,6 +155,7 @@ static int commit_list(struct call *call, const struct http_reply *reply, bool i
 	const char *label = call->ask->namespace_label;
 	bool is_absent = catalogue_list_is_empty(listing);
 	struct zone_times times = times_of(call, reply, is_stale, false);
+	struct settle_word word = { .mirror = mirror };
 	uint64_t known_index = 0;
 	int rc;
 
@@ -168,7 +169,8 @@ static int commit_list(struct call *call, const struct http_reply *reply, bool i
 		rc = catalogue_list_keep(mirror->doors.catalogue, label, &times);
 		return rc < 0 ? rc : mirror_space_extend(mirror, label, times.fresh_until_ms);
 	}
-	rc = catalogue_list_commit(listing, reply->index, &times, mirror_settle_listed, mirror);
+	word.times = times;
+	rc = catalogue_list_commit(listing, reply->index, &times, mirror_settle_listed, &word);
 	if (rc < 0)
 		return rc;
 	return mirror_space_listed(mirror, label, reply->index, is_absent, times.fresh_until_ms);

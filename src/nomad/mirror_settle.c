@@ -91,11 +91,20 @@ static struct settling *make(struct mirror *mirror, const char *namespace, const
 	return settling;
 }
 
+/* Nobody would tell if it came back: who asks for it next has Nomad asked, and while that is out of
+ * reach it is the last word. */
+static struct zone_times times_of_hearsay(const struct mirror *mirror)
+{
+	struct zone_times times = mirror_times(mirror, false, false);
+
+	times.refresh_from_ms = times.fresh_until_ms = clock_now_ms();
+	return times;
+}
+
 static void remove_now(struct mirror *mirror, const char *namespace, const char *service)
 {
-	struct zone_times times = mirror_tier(mirror) == TIER_STREAM
-					  ? mirror_times_live(mirror)
-					  : mirror_times(mirror, false, false);
+	struct zone_times times = mirror_tier(mirror) == TIER_STREAM ? mirror_times_live(mirror)
+								     : times_of_hearsay(mirror);
 
 	catalogue_remove_now(mirror->doors.catalogue, namespace, service, &times);
 }
@@ -121,7 +130,8 @@ void mirror_settle_add(struct mirror *mirror, const char *namespace, const char 
 
 void mirror_settle_listed(void *arg, const char *namespace, const char *service)
 {
-	struct mirror *mirror = arg;
+	const struct settle_word *word = arg;
+	struct mirror *mirror = word->mirror;
 	char space[SCOPE_NAME_MAX], name[SCOPE_NAME_MAX];
 	bool is_new = !find(mirror, namespace, service);
 	struct settling *settling = NULL;
@@ -132,7 +142,7 @@ void mirror_settle_listed(void *arg, const char *namespace, const char *service)
 	    catalogue_has_instances(mirror->doors.catalogue, space, name))
 		settling = make(mirror, namespace, service);
 	if (!settling)
-		remove_now(mirror, namespace, service);
+		catalogue_remove_now(mirror->doors.catalogue, namespace, service, &word->times);
 	else if (is_new)
 		settling->was_read = true;
 }
@@ -176,7 +186,7 @@ bool mirror_settle_is_over(struct mirror *mirror, const char *namespace, const c
 /* While Nomad is out of reach, nobody confirms anything: what was heard is in force. */
 static void believe(struct mirror *mirror, struct settling *settling)
 {
-	struct zone_times times = mirror_times(mirror, false, false);
+	struct zone_times times = times_of_hearsay(mirror);
 	struct catalogue_update *update =
 		catalogue_begin(mirror->doors.catalogue, settling->namespace, settling->service);
 

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "nomad/zone_writer.h"
 
 struct map;
 struct mirror;
@@ -20,6 +21,11 @@ struct settle {
 	uint64_t pause_ms;
 };
 
+struct settle_word { /* of a list */
+	struct mirror *mirror;
+	struct zone_times times;
+};
+
 bool mirror_settle_init(struct mirror *mirror);	  /* false: out of memory */
 void mirror_settle_forget(struct mirror *mirror); /* frees all */
 
@@ -27,7 +33,8 @@ void mirror_settle_forget(struct mirror *mirror); /* frees all */
 void mirror_settle_add(struct mirror *mirror, const char *namespace, const char *service);
 
 /* A namespace's list said so, in a tier where nobody tells if it comes back: a GET shall confirm
- * it. Fits catalogue_gone, with the mirror as `arg`. */
+ * it, or, of a name that was never fetched, the list is believed for as long as it is good. Fits
+ * catalogue_gone, with a `struct settle_word` as `arg`. */
 void mirror_settle_listed(void *arg, const char *namespace, const char *service);
 
 /* It is there. */

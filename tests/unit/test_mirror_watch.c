@@ -11,6 +11,16 @@
 #define HELD(index) ALARM "&index=" #index "&wait=60s"
 #define LEG "/v1/service/~?namespace=default"
 #define STREAM "/v1/event/stream?topic=Service&namespace=default&index=0"
+#define STREAM_ALL "/v1/event/stream?topic=Service&namespace=*&index=0"
+#define LIST_ALL "/v1/services?namespace=*"
+#define GONE_11                                                                                    \
+	"{\"Index\":11,\"Events\":[{\"Topic\":\"Service\",\"Type\":\"ServiceDeregistration\","     \
+	"\"Key\":"                                                                                 \
+	"\"a\",\"Namespace\":\"default\",\"FilterKeys\":[],\"Index\":11,\"Payload\":{\"Service\":" \
+	"{\"ID\":"                                                                                 \
+	"\"a\",\"ServiceName\":\"web\",\"Namespace\":\"default\",\"Address\":\"192.0.2.1\","       \
+	"\"Port\":80,"                                                                             \
+	"\"Tags\":[]}}}]}"
 #define LIST_DB "[{\"Namespace\":\"default\",\"Services\":[{\"ServiceName\":\"db\",\"Tags\":[]}]}]"
 
 /* The alarm held at 10, `web` listed. */
@@ -96,6 +106,79 @@ static void where_all_names_are_known_the_last_one_is(void **state)
 	assert_true(is_denied("default"));
 }
 
+/* ---- names that went ---- */
+
+static void name_that_a_list_lacks_is_denied_until_the_next_wake(void **state)
+{
+	(void)state;
+	open_listed_watch();
+	answer(HELD(10), "[]", 11);
+	need(NEED_SERVICE, "default", "other");
+	answer(LIST, "[]", 11);
+	assert_true(is_denied("web.default"));
+	assert_true(is_denied("default"));
+	advance(60000); /* nothing has changed, and nobody is asked */
+	assert_true(is_denied("web.default"));
+	assert_true(is_denied("default"));
+	answer(HELD(11), "[]", 12);
+	assert_false(is_fresh("web.default"));
+	assert_false(is_fresh("default"));
+}
+
+static void name_that_an_overtaken_list_lacks_is_asked_for_again(void **state)
+{
+	(void)state;
+	open_listed_watch();
+	answer(HELD(10), "[]", 11);
+	need(NEED_SERVICE, "default", "other");
+	answer(HELD(11), "[]", 12);
+	answer(LIST, "[]", 11);
+	assert_string_equal(fake_text("web.default"), "ABSENT");
+	now_ms += 50;
+	assert_false(is_fresh("web.default"));
+	assert_false(is_fresh("default"));
+}
+
+/* The stream told it, and then it ended: nobody tells if the name comes back. */
+static void name_that_goes_behind_the_end_of_the_stream_is_asked_for_again(void **state)
+{
+	(void)state;
+	config.settle_ms = 100;
+	config.mirror = CONFIG_MIRROR_AUTO;
+	open_mirror();
+	answer(PROBE, "[]", 10);
+	advance(0);
+	answer(ALARM, "[]", 10);
+	line(STREAM_ALL, "{}");
+	answer(LIST_ALL, LIST_WEB, 10);
+	need(NEED_SERVICE, "default", "web");
+	answer(WEB, ONE("192.0.2.1"), 10);
+	line(STREAM_ALL, GONE_11);
+	answer(HELD(10), "[]", 11);
+	answer_failure(STREAM_ALL, HTTP_PROTOCOL);
+	assert_int_equal(mirror_tier(mirror), TIER_WATCH);
+	advance(100);
+	assert_string_equal(fake_text("web.default"), "ABSENT");
+	assert_false(is_fresh("web.default"));
+	assert_false(is_fresh("default"));
+}
+
+static void what_was_believed_in_an_outage_is_asked_for_behind_it(void **state)
+{
+	(void)state;
+	config.settle_ms = 100;
+	open_watch();
+	fake_zone.asked = 0;
+	answer(HELD(10), "[]", 11);
+	need(NEED_SERVICE, "default", "other");
+	answer(LIST, "[]", 11);
+	need(NEED_SERVICE, "default", "web");
+	answer_failure(WEB, HTTP_CONNECT);
+	advance(100);
+	assert_string_equal(fake_text("web.default"), "ABSENT");
+	assert_false(is_fresh("web.default"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -103,6 +186,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(last_name_that_is_known_may_not_be_the_last),
 		TEST(where_all_names_are_known_the_last_one_is),
+		TEST(name_that_a_list_lacks_is_denied_until_the_next_wake),
+		TEST(name_that_an_overtaken_list_lacks_is_asked_for_again),
+		TEST(name_that_goes_behind_the_end_of_the_stream_is_asked_for_again),
+		TEST(what_was_believed_in_an_outage_is_asked_for_behind_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
