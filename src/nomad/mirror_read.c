@@ -84,11 +84,12 @@ static struct zone_times times_of(const struct call *call, const struct http_rep
 				  bool is_stale, bool is_there)
 {
 	struct mirror *mirror = call->mirror;
-	bool is_exact = reply->has_index && reply->knows_leader && !is_stale;
+	bool is_ordered = reply->has_index && reply->knows_leader;
+	bool is_held = call->is_kept || mirror_tier_holds(mirror, call->namespace, reply->index);
 	struct zone_times times = mirror_times(mirror, is_there, !reply->knows_leader);
 
-	if (is_exact &&
-	    (call->is_kept || mirror_tier_holds(mirror, call->namespace, reply->index))) {
+	/* The alarm tells what came behind an index, whoever knew that; a stream has told it. */
+	if (is_ordered && is_held && (!is_stale || mirror_tier(mirror) == TIER_WATCH)) {
 		if (call->service && is_there)
 			mirror_watch_note(mirror, call->namespace, call->service);
 		return mirror_times_live(mirror);
@@ -96,7 +97,7 @@ static struct zone_times times_of(const struct call *call, const struct http_rep
 	if (mirror_tier_is_trying(mirror))
 		times = shorten(times, BETWEEN_MS);
 	/* A change has overtaken it: it is only good for those who wait for it. */
-	if (is_exact && mirror_tier(mirror) != TIER_LOOKUP &&
+	if (is_ordered && !is_held && mirror_tier(mirror) != TIER_LOOKUP &&
 	    mirror_scope_holds(&mirror->scope, call->namespace))
 		times = shorten(times, OVERTAKEN_MS);
 	return times;

@@ -179,6 +179,36 @@ static void what_was_believed_in_an_outage_is_asked_for_behind_it(void **state)
 	assert_false(is_fresh("web.default"));
 }
 
+/* ---- replies of servers that lag ---- */
+
+static void answer_stale(uint64_t index)
+{
+	now_ms += 1000;
+	advance(0); /* nobody has answered for a second */
+	answer(WEB "&stale", ONE("192.0.2.1"), index);
+}
+
+static void stale_reply_that_a_change_has_overtaken_is_not_kept(void **state)
+{
+	(void)state;
+	open_watch();
+	answer(HELD(10), "[]", 12);
+	answer_stale(11);
+	now_ms += 50;
+	assert_false(is_fresh("web.default"));
+}
+
+static void stale_reply_that_is_not_behind_is_kept_until_the_next_wake(void **state)
+{
+	(void)state;
+	open_watch();
+	answer(HELD(10), "[]", 12);
+	answer_stale(12);
+	assert_true(is_fresh("web.default"));
+	answer(HELD(12), "[]", 13);
+	assert_false(is_fresh("web.default"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -190,6 +220,8 @@ int main(void)
 		TEST(name_that_an_overtaken_list_lacks_is_asked_for_again),
 		TEST(name_that_goes_behind_the_end_of_the_stream_is_asked_for_again),
 		TEST(what_was_believed_in_an_outage_is_asked_for_behind_it),
+		TEST(stale_reply_that_a_change_has_overtaken_is_not_kept),
+		TEST(stale_reply_that_is_not_behind_is_kept_until_the_next_wake),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
