@@ -213,6 +213,8 @@ static uint64_t settle_first(struct mirror *mirror, struct settling *settling, u
 	if (!settling->was_read) {
 		remove_now(mirror, settling->namespace, settling->service);
 		drop(mirror, settling);
+	} else if (!catalogue_allows(mirror->doors.catalogue, settling->namespace)) {
+		drop(mirror, settling); /* nothing is asked about it, and nothing held of it */
 	} else if (mirror->health.is_holding) {
 		believe(mirror, settling);
 	} else if (mirror->ask_count >= ASKS_MAX) {

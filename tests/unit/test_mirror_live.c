@@ -1298,6 +1298,21 @@ static void confirmation_that_failed_is_asked_for_again(void **state)
 	assert_string_equal(fake_text("web.default"), "ABSENT");
 }
 
+static void nothing_is_confirmed_of_a_namespace_that_is_not_followed_any_more(void **state)
+{
+	static char *const namespaces[] = { "prod" };
+
+	(void)state;
+	open_vanished();
+	config.namespace = (char **)namespaces;
+	config.namespace_count = 1;
+	catalogue_configure(catalogue, &config);
+	mirror_configure(mirror, &config, false);
+	advance(100);
+	assert_true(mirror_settle_tick(mirror, now_ms) == UINT64_MAX);
+	assert_null(find_request(WEB));
+}
+
 /* ---- another agent ---- */
 
 static void streams_and_held_requests_move_to_the_agent_that_answers(void **state)
@@ -1660,6 +1675,7 @@ int main(void)
 		TEST(without_settle_a_list_has_the_last_word),
 		TEST(removal_that_was_heard_is_in_force_in_an_outage),
 		TEST(confirmation_that_failed_is_asked_for_again),
+		TEST(nothing_is_confirmed_of_a_namespace_that_is_not_followed_any_more),
 		TEST(streams_and_held_requests_move_to_the_agent_that_answers),
 		TEST(silent_agent_is_asked_while_there_are_questions),
 		TEST(agent_that_talks_is_not_asked_whether_it_lives),
