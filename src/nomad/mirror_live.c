@@ -68,13 +68,13 @@ uint64_t mirror_live_tick(struct mirror *mirror, uint64_t now_ms)
 	if (mirror->is_closing)
 		return UINT64_MAX;
 	next_ms = mirror_pulse_tick(mirror, now_ms);
+	if (mirror->back_index)
+		mirror_sync_back(mirror, mirror->back_index);
 	if (mirror->ceiling == CONFIG_MIRROR_LOOKUP)
 		return earlier(next_ms, mirror_scope_tick(mirror, now_ms));
 	next_ms = earlier(next_ms, look_for_token(mirror, now_ms));
 	if (mirror->must_renew)
 		renew(mirror);
-	if (mirror->back_index)
-		mirror_sync_back(mirror, mirror->back_index);
 	next_ms = earlier(next_ms, mirror_alarm_tick(mirror, now_ms));
 	next_ms = earlier(next_ms, mirror_sync_tick(mirror, now_ms));
 	next_ms = earlier(next_ms, mirror_census_tick(mirror, now_ms));

@@ -927,6 +927,19 @@ static void closing_with_much_under_way_leaves_nothing(void **state)
 	/* tear_down closes, and looks for what is left; nobody is told. */
 }
 
+static void lists_of_before_a_snapshot_was_restored_keep_no_name(void **state)
+{
+	(void)state;
+	open_loaded();
+	for (int i = 0; i < 2; i++) { /* the first one shows it */
+		now_ms += 6000;
+		need(NEED_SERVICE, "default", "other");
+		answer(LIST, "[]", 5);
+		advance(0);
+	}
+	assert_string_equal(fake_text("web.default"), "ABSENT");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -991,6 +1004,7 @@ int main(void)
 		TEST(same_configuration_leaves_what_is_held),
 		TEST(new_configuration_while_lost_is_tried_at_once),
 		TEST(description_names_the_trouble),
+		TEST(lists_of_before_a_snapshot_was_restored_keep_no_name),
 		TEST(closing_with_much_under_way_leaves_nothing),
 	};
 
