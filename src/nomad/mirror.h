@@ -14,9 +14,10 @@
  * asks again for what is in use. Tier "stream", in the order that mirror_sync gives: the frames
  * (mirror_stream) are queued (mirror_queue) until the list has come (mirror_sync_list.c), and then
  * applied (mirror_sync_apply.c) to the catalogue, which puts them into the zone. What no frame
- * tells: mirror_census, mirror_doubt. Beside: mirror_health and mirror_pulse (is it there, at which
- * address), mirror_scope (where we may listen), mirror_tier (which tier that makes), mirror_live
- * (all of it as one, with one clock), mirror_settle, mirror_preload, mirror_pause.
+ * tells: mirror_sync_heard.c, mirror_census, mirror_doubt. Beside: mirror_health and mirror_pulse
+ * (is it there, at which address), mirror_scope (where we may listen), mirror_tier (which tier that
+ * makes), mirror_live (all of it as one, with one clock), mirror_settle, mirror_preload,
+ * mirror_pause.
  */
 #pragma once
 

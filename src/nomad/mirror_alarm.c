@@ -262,8 +262,8 @@ static void on_wake(struct alarm_leg *leg, uint64_t index, uint64_t spent_ms)
 		mirror_watch_wake(mirror);
 	if (is_stream && is_unsure) /* its index will not come, if it is another one's */
 		mirror_doubt_note(mirror);
-	else
-		mirror_sync_heard(mirror, index);
+	else /* what came at once may be anybody's */
+		mirror_sync_heard_of(mirror, spent_ms < UNSURE_MS ? NULL : leg->namespace, index);
 	ask_again(leg);
 }
 

@@ -7,6 +7,7 @@
 #include "nomad/mirror_sync.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "nomad/catalogue.h"
@@ -80,8 +81,7 @@ void mirror_sync_again(struct mirror *mirror, bool must_list, const char *why)
 	struct sync *sync = &mirror->sync;
 	uint64_t now_ms = clock_now_ms();
 	bool was_live = sync->phase == SYNC_LIVE || sync->is_relisting;
-	bool is_behind = must_list || sync->behind_ms || sync->is_relisting ||
-			 !mirror_sync_has_seen(mirror, sync->heard_index);
+	bool is_behind = must_list || sync->is_relisting || mirror_sync_is_behind(mirror);
 
 	drop_work(mirror);
 	snprintf(sync->why, sizeof(sync->why), "%s", why);
@@ -216,7 +216,7 @@ void mirror_sync_go_live(struct mirror *mirror)
 	sync->audit_at_ms = sync->live_ms + AUDIT_AFTER_MS;
 	if (sync->owed_index)
 		mirror_sync_heard(mirror, sync->owed_index);
-	mirror_sync_heard(mirror, sync->heard_index);
+	mirror_sync_hear_again(mirror);
 	sync->owed_index = 0;
 	if (!was_relisting)
 		mirror_preload_start(mirror);
@@ -290,33 +290,6 @@ void mirror_sync_on_open(struct mirror *mirror)
 	}
 }
 
-/* A later frame proves nothing: a namespace younger than the stream is not in it, and its changes
- * stand between those of others. */
-bool mirror_sync_has_seen(const struct mirror *mirror, uint64_t index)
-{
-	const struct sync *sync = &mirror->sync;
-
-	if (!mirror->scope.is_all)
-		return index <= sync->index;
-	return index <= sync->base_index || sync->seen[index % SYNC_SEEN] == index ||
-	       (index < sync->index && sync->index - index > SYNC_SEEN);
-}
-
-void mirror_sync_heard(struct mirror *mirror, uint64_t index)
-{
-	struct sync *sync = &mirror->sync;
-
-	if (index > sync->heard_index)
-		sync->heard_index = index;
-	if (sync->phase != SYNC_LIVE || sync->behind_ms || mirror_sync_has_seen(mirror, index))
-		return;
-	sync->behind_index = index;
-	sync->behind_ms = clock_now_ms();
-	sync->is_doubtful = false;
-	mirror_tier_publish_names(mirror);
-	mirror_live_arm(mirror);
-}
-
 void mirror_sync_back(struct mirror *mirror, uint64_t index)
 {
 	struct sync *sync = &mirror->sync;
@@ -335,6 +308,7 @@ void mirror_sync_back(struct mirror *mirror, uint64_t index)
 	mirror->index = index;
 	sync->heard_index = index;
 	sync->index = sync->owed_index = sync->since_index = 0;
+	memset(sync->told, 0, sizeof(sync->told));
 	mirror_alarm_back(mirror, index);
 	if (sync->phase == SYNC_LIVE || sync->phase == SYNC_LISTING || sync->phase == SYNC_PROBING)
 		mirror_sync_again(mirror, true, "the index went back");

@@ -1,8 +1,8 @@
 /*
  * The order of tier "stream": the streams are opened, everything is listed (mirror_sync_list.c),
  * what came meanwhile is applied (mirror_sync_apply.c), and then what comes; what turns out to be
- * missing begins it again. It owns the list under way. The connections are mirror_stream's; the
- * truth itself is the catalogue's.
+ * missing (mirror_sync_heard.c) begins it again. It owns the list under way. The connections are
+ * mirror_stream's; the truth itself is the catalogue's.
  */
 #pragma once
 
@@ -16,6 +16,7 @@
 #include "nomad/mirror_queue.h"
 #include "nomad/mirror_scope.h"
 #include "nomad/mirror_stream.h"
+#include "nomad/mirror_sync_heard.h"
 
 struct call;
 struct catalogue_all;
@@ -48,8 +49,10 @@ struct sync {
 	uint64_t index;			  /* everything up to here is applied */
 	uint64_t index_hash;		  /* of the frame with that index; 0: none was seen */
 	uint64_t seen[SYNC_SEEN];	  /* indexes of frames, each at its place by remainder */
+	struct told told[SCOPE_MAX];	  /* of each namespace, unless one stream tells of all */
 	uint64_t heard_index;		  /* the highest that anybody told of the table */
 	uint64_t behind_index, behind_ms; /* since when the stream has not got there */
+	size_t behind_at;		  /* whose; SYNC_ANYWHERE: any */
 	bool is_doubtful;		  /* for so long that what is held was made old */
 	unsigned vain_doubts;		  /* in a row: what was missing came */
 	uint64_t audit_at_ms, audited_ms; /* at 0: none planned */
@@ -83,15 +86,9 @@ void mirror_sync_refuse(struct mirror *mirror, bool was_denied, const char *why)
 /* The stream knows nothing of a namespace that came at `index`: another one does. */
 void mirror_sync_grow(struct mirror *mirror, uint64_t index);
 
-/* Somebody says that the table is at `index`: the stream has to get there, soon. */
-void mirror_sync_heard(struct mirror *mirror, uint64_t index);
-
 /* The table went back to `index` (a restored snapshot, another cluster): nothing of before can be
  * compared with what comes. */
 void mirror_sync_back(struct mirror *mirror, uint64_t index);
-
-/* Whether what made `index` was in the stream, or is covered by the list. */
-bool mirror_sync_has_seen(const struct mirror *mirror, uint64_t index);
 
 /* From mirror_stream: all are open; one has a line, of whatever length; one is over. */
 void mirror_sync_on_open(struct mirror *mirror);

@@ -21,9 +21,14 @@
 
 #define BAD_LOG_EVERY_MS 60000
 
+struct frame {
+	struct mirror *mirror;
+	size_t at; /* of whose namespace it tells: mirror_sync_place */
+};
+
 static void on_bad(void *arg, const char *why)
 {
-	struct mirror *mirror = arg;
+	struct mirror *mirror = ((struct frame *)arg)->mirror;
 	uint64_t held;
 
 	metrics_add(mirror->doors.metrics, METRIC_NOMAD_EVENTS_BAD, 1);
@@ -45,7 +50,8 @@ static void refresh_if_asked(struct mirror *mirror, const char *namespace, const
 
 static int on_event(void *arg, const struct json_event *event)
 {
-	struct mirror *mirror = arg;
+	struct frame *frame = arg;
+	struct mirror *mirror = frame->mirror;
 	/* Type is what raft did, not what became of it: anything but this one takes away. */
 	bool is_removal = strcmp(event->type, "ServiceRegistration") != 0;
 	const char *service = event->service.service, *namespace = event->namespace;
@@ -55,8 +61,9 @@ static int on_event(void *arg, const struct json_event *event)
 	if (strcmp(event->topic, "Service") != 0)
 		return 0;
 	metrics_add(mirror->doors.metrics, METRIC_NOMAD_EVENTS, 1);
+	frame->at = mirror_sync_place(mirror, namespace);
 	if (!event->has_service) {
-		on_bad(mirror, "it has no registration");
+		on_bad(frame, "it has no registration");
 		return 0;
 	}
 	if (event->service.namespace[0])
@@ -82,37 +89,31 @@ static int on_event(void *arg, const struct json_event *event)
 	return 0;
 }
 
-static void take_index(struct mirror *mirror, uint64_t index, uint64_t hash)
+static void take_index(const struct frame *frame, uint64_t index, uint64_t hash)
 {
-	struct sync *sync = &mirror->sync;
+	struct mirror *mirror = frame->mirror;
 
-	sync->seen[index % SYNC_SEEN] = index;
 	if (index)
 		mirror_large_count(mirror);
-	if (index > sync->index) {
-		sync->index = index;
-		sync->index_hash = hash;
+	if (index > mirror->sync.index) {
+		mirror->sync.index_hash = hash;
 		mirror_take_index(mirror, index);
 	}
-	if (sync->behind_ms && mirror_sync_has_seen(mirror, sync->behind_index)) {
-		sync->behind_ms = 0;
-		sync->vain_doubts += sync->is_doubtful;
-		mirror_sync_heard(mirror, sync->heard_index);
-		mirror_tier_publish_names(mirror);
-	}
+	mirror_sync_told(mirror, frame->at, index);
 }
 
 void mirror_sync_apply(struct mirror *mirror, const char *line, size_t length)
 {
 	char why[128] = "";
+	struct frame frame = { mirror, SYNC_ANYWHERE };
 	uint64_t index = 0;
-	int rc = json_read_frame(line, length, on_event, on_bad, mirror, &index, why, sizeof(why));
+	int rc = json_read_frame(line, length, on_event, on_bad, &frame, &index, why, sizeof(why));
 
 	/* What was in a line that cannot be read shows in the index that others tell. */
 	if (rc == -EINVAL)
-		on_bad(mirror, why);
+		on_bad(&frame, why);
 	else if (rc == 0)
-		take_index(mirror, index, mirror_queue_hash(mirror, line, length));
+		take_index(&frame, index, mirror_queue_hash(mirror, line, length));
 	else
 		mirror_sync_again(mirror, true, "out of memory");
 }

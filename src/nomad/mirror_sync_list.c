@@ -54,11 +54,7 @@ static void commit_list(struct mirror *mirror)
 		mirror_sync_again(mirror, true, "out of memory");
 		return;
 	}
-	sync->base_index = sync->index = sync->list_index;
-	memset(sync->seen, 0,
-	       sizeof(sync->seen)); /* beyond it they may be of before it went back */
-	sync->index_hash = 0;
-	sync->owed_index = 0;
+	mirror_sync_told_all(mirror, sync->list_index);
 	mirror_doubt_end(mirror, sync->list_index);
 	zone_set_index(mirror->doors.zone, sync->index);
 	metrics_set(mirror->doors.metrics, METRIC_NOMAD_INDEX, sync->index);

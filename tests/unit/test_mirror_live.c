@@ -1172,6 +1172,89 @@ static void stream_of_a_namespace_has_to_tell_what_woke_behind_the_wait(void **s
 	assert_int_equal(metric(METRIC_NOMAD_MISSED_CHANGES), 1);
 }
 
+#define STREAM_PROD "/v1/event/stream?topic=Service&namespace=prod&index=0"
+#define LIST_PROD "/v1/services?namespace=prod"
+#define LIST_PROD_DB                                                                               \
+	"[{\"Namespace\":\"prod\",\"Services\":[{\"ServiceName\":\"db\",\"Tags\":[]}]}]"
+#define EVENT_OF_PROD(index)                                                                       \
+	"{\"Index\":" #index ",\"Events\":[{\"Topic\":\"Service\",\"Type\":"                       \
+	"\"ServiceRegistration\",\"Key\":\"p\",\"Namespace\":\"prod\",\"FilterKeys\":[],"          \
+	"\"Index\":" #index ",\"Payload\":{\"Service\":{\"ID\":\"p\",\"ServiceName\":\"db\","      \
+	"\"Namespace\":\"prod\",\"Address\":\"192.0.2.7\",\"Port\":80,\"Tags\":[]}}}]}"
+
+/* A stream and an alarm for each of two namespaces; both are held at 10 for longer than a moment.
+ */
+static void open_two(void)
+{
+	static char *const namespaces[] = { "default", "prod" };
+
+	config.namespace = (char **)namespaces;
+	config.namespace_count = 2;
+	open_tier(CONFIG_MIRROR_STREAM);
+	answer(LEG("default"), "[]", 10);
+	answer(LEG("prod"), "[]", 10);
+	line(STREAM_DEFAULT, "{}");
+	line(STREAM_PROD, "{}");
+	answer(LIST, LIST_WEB, 10);
+	answer(LIST_PROD, LIST_PROD_DB, 10);
+	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+	now_ms += 1000;
+}
+
+static void another_namespaces_stream_does_not_hide_what_one_has_not_told(void **state)
+{
+	(void)state;
+	open_two();
+	answer(LEG_10, "[]", 11);
+	line(STREAM_PROD, EVENT_OF_PROD(12));
+	advance(1000);
+	assert_int_equal(metric(METRIC_NOMAD_MISSED_CHANGES), 1);
+}
+
+static void alarm_that_tells_another_namespaces_index_means_nothing(void **state)
+{
+	(void)state;
+	open_two();
+	line(STREAM_DEFAULT, EVENT(11, "ServiceRegistration", "b", "192.0.2.2"));
+	line(STREAM_PROD, EVENT_OF_PROD(12));
+	answer(LEG_10, "[]", 12); /* asked for a moment after 11 */
+	answer(LEG("prod") "&index=10&wait=60s", "[]", 12);
+	assert_int_equal(mirror->sync.behind_ms, 0);
+}
+
+static void each_namespaces_stream_has_to_catch_up_by_itself(void **state)
+{
+	(void)state;
+	open_two();
+	answer(LEG_10, "[]", 11);
+	answer(LEG("prod") "&index=10&wait=60s", "[]", 12);
+	line(STREAM_PROD, EVENT_OF_PROD(12));
+	assert_int_not_equal(mirror->sync.behind_ms, 0);
+	line(STREAM_DEFAULT, EVENT(11, "ServiceRegistration", "b", "192.0.2.2"));
+	assert_int_equal(mirror->sync.behind_ms, 0);
+}
+
+/* Nomad wakes who watches an empty namespace when another one changes. */
+static void alarm_of_an_empty_namespace_may_be_anybodys(void **state)
+{
+	static char *const namespaces[] = { "default", "prod" };
+
+	(void)state;
+	config.namespace = (char **)namespaces;
+	config.namespace_count = 2;
+	open_tier(CONFIG_MIRROR_STREAM);
+	answer(LEG("default"), "[]", 10);
+	answer(LEG("prod"), "[]", 10);
+	line(STREAM_DEFAULT, "{}");
+	line(STREAM_PROD, "{}");
+	answer(LIST, LIST_WEB, 10);
+	answer(LIST_PROD, "[]", 10);
+	now_ms += 1000;
+	answer(LEG("prod") "&index=10&wait=60s", "[]", 11);
+	line(STREAM_DEFAULT, EVENT(12, "ServiceRegistration", "b", "192.0.2.2"));
+	assert_int_equal(mirror->sync.behind_ms, 0);
+}
+
 static void reply_of_the_list_under_way_may_show_that_the_index_went_back(void **state)
 {
 	(void)state;
@@ -1596,6 +1679,19 @@ static void without_preloading_nothing_is_fetched_ahead(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* What a stream may not have told. */
+static int run_what_is_missed(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(another_namespaces_stream_does_not_hide_what_one_has_not_told),
+		TEST(alarm_that_tells_another_namespaces_index_means_nothing),
+		TEST(each_namespaces_stream_has_to_catch_up_by_itself),
+		TEST(alarm_of_an_empty_namespace_may_be_anybodys),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1694,5 +1790,5 @@ int main(void)
 		TEST(without_preloading_nothing_is_fetched_ahead),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, NULL, NULL) + run_what_is_missed();
 }
