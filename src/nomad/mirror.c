@@ -153,6 +153,8 @@ static bool take_config(struct mirror *mirror, const struct config *config)
 
 	if (!filter)
 		return false;
+	if (mirror->filter && strcmp(mirror->filter, filter) != 0)
+		mirror->filter_turn++;
 	free(mirror->filter);
 	mirror->filter = filter;
 	take_times(mirror, config);

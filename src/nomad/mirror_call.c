@@ -54,6 +54,22 @@ static char *make_path(const struct mirror *mirror, const char *namespace, const
 	return length < 0 ? NULL : path;
 }
 
+/* 0 or -ENOMEM. */
+static int take_filter(struct call *call)
+{
+	char *path;
+
+	if (call->filter_turn == call->mirror->filter_turn)
+		return 0;
+	path = make_path(call->mirror, call->namespace, call->service);
+	if (!path)
+		return -ENOMEM;
+	free(call->path);
+	call->path = path;
+	call->filter_turn = call->mirror->filter_turn;
+	return 0;
+}
+
 static void free_call(struct call *call)
 {
 	free(call->path);
@@ -77,6 +93,7 @@ struct call *mirror_call_new(struct mirror *mirror, struct ask *ask, const char 
 	call->namespace = strdup(namespace);
 	call->service = service ? strdup(service) : NULL;
 	call->path = make_path(mirror, namespace, service);
+	call->filter_turn = mirror->filter_turn;
 	call->plain = (struct leg){ .call = call };
 	call->stale = (struct leg){ .call = call, .is_stale = true };
 	call->beside = (struct leg){ .call = call };
@@ -190,6 +207,8 @@ static uint64_t table_index(const struct mirror *mirror)
 /* Asks at call->address; while no leader is known there is no use in asking for it first. */
 static int ask_here(struct call *call)
 {
+	if (take_filter(call) < 0)
+		return -ENOMEM;
 	call->started_ms = clock_now_ms();
 	call->floor_index = table_index(call->mirror);
 	call->has_asked_stale = call->was_beside_silent = false;
@@ -481,6 +500,12 @@ static void on_bad_status(struct call *call, struct leg *leg, const struct http_
 	fail_here(call, leg, !is_strange);
 }
 
+/* Whether what came is no answer any more, since it was asked for under another filter. */
+static bool is_of_another_filter(const struct call *call)
+{
+	return call->kind == CALL_KIND_SERVICE && call->filter_turn != call->mirror->filter_turn;
+}
+
 static void on_reply(void *arg, const struct http_reply *reply)
 {
 	struct leg *leg = arg;
@@ -490,12 +515,17 @@ static void on_reply(void *arg, const struct http_reply *reply)
 	if (reply->failure == HTTP_OK)
 		metrics_observe(call->mirror->doors.metrics, METRIC_NOMAD_DURATION, reply->took_us,
 				1);
-	if (reply->failure != HTTP_OK)
+	if (reply->failure != HTTP_OK) {
 		on_no_reply(call, leg, reply);
-	else if (reply->status == 200)
+	} else if (is_of_another_filter(call)) {
+		cancel_legs(call);
+		if (ask_here(call) < 0)
+			end_call(call, CALL_FAILED);
+	} else if (reply->status == 200) {
 		on_good_status(call, leg, reply);
-	else if (reply->status == 401 || reply->status == 403)
+	} else if (reply->status == 401 || reply->status == 403) {
 		on_denied(call, reply);
-	else
+	} else {
 		on_bad_status(call, leg, reply);
+	}
 }

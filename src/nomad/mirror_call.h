@@ -48,6 +48,7 @@ struct call {
 	struct ask *ask; /* NULL: the mirror asks for itself */
 	void (*on_end)(struct call *call, enum call_result result); /* NULL: nobody but health */
 	char *path;						    /* with a '?'; owned */
+	unsigned filter_turn;	   /* mirror->filter_turn when it was made */
 	char *namespace, *service; /* exact; owned; service NULL: a list */
 	struct leg plain, stale;
 	struct leg beside; /* at another address, while this one is slow */

@@ -68,6 +68,7 @@ struct mirror {
 	/* what is configured */
 	uint64_t ttl_ms, negative_ttl_ms, max_stale_ms;
 	char *filter;		      /* "&filter=…", escaped; "" : none */
+	unsigned filter_turn;	      /* another filter has another one */
 	char home[DNS_LABEL_MAX + 1]; /* exact: where the probe asks */
 	enum config_mirror ceiling;
 	struct scope configured; /* where we were told to listen */

@@ -648,6 +648,69 @@ static void another_filter_is_tried_at_once(void **state)
 	config.filter = NULL;
 }
 
+static void reply_to_another_filter_is_asked_for_again(void **state)
+{
+	char filter[] = "x";
+
+	(void)state;
+	open_listed();
+	need(NEED_SERVICE, "default", "web");
+	config.filter = filter;
+	mirror_configure(mirror, &config, false);
+	answer(WEB, ONE("192.0.2.9"), 11);
+	assert_int_equal(last_word(), NEED_NONE);
+	answer(WEB "&filter=x", ONE("192.0.2.1"), 11);
+	assert_int_equal(last_word(), NEED_CAME);
+	assert_non_null(strstr(fake_text("web.default"), "192.0.2.1"));
+	assert_null(strstr(fake_text("web.default"), "192.0.2.9"));
+}
+
+static void refusal_of_another_filter_harms_no_name(void **state)
+{
+	char bad[] = "(", good_one[] = "x";
+
+	(void)state;
+	config.filter = bad;
+	open_listed();
+	need(NEED_SERVICE, "default", "web");
+	config.filter = good_one;
+	mirror_configure(mirror, &config, false);
+	answer_status(WEB "&filter=%28", 400, 0);
+	answer(WEB "&filter=x", ONE("192.0.2.1"), 11);
+	assert_int_equal(last_word(), NEED_CAME);
+}
+
+/* Nobody asks by the old filter from then on. */
+static void what_is_queued_is_asked_with_another_filter(void **state)
+{
+	char filter[] = "x", name[16], path[80];
+
+	(void)state;
+	open_mirror();
+	answer(LIST,
+	       "[{\"Namespace\":\"default\",\"Services\":[{\"ServiceName\":\"s0\"},{"
+	       "\"ServiceName\":"
+	       "\"s1\"},{\"ServiceName\":\"s2\"},{\"ServiceName\":\"s3\"},{\"ServiceName\":\"s4\"},"
+	       "{"
+	       "\"ServiceName\":\"s5\"},{\"ServiceName\":\"s6\"}]}]",
+	       10);
+	for (int i = 0; i < 7; i++) {
+		snprintf(name, sizeof(name), "s%d", i);
+		need(NEED_SERVICE, "default", name);
+	}
+	config.filter = filter;
+	mirror_configure(mirror, &config, false);
+	for (int i = 0; i < 6; i++) {
+		snprintf(path, sizeof(path), "/v1/service/s%d?namespace=default", i);
+		answer(path, ONE("192.0.2.9"), 11);
+		snprintf(path, sizeof(path), "/v1/service/s%d?namespace=default&filter=x", i);
+		answer(path, ONE("192.0.2.1"), 11);
+	}
+	assert_int_equal(asked("/v1/service/s6?namespace=default"), 0);
+	answer("/v1/service/s6?namespace=default&filter=x", ONE("192.0.2.1"), 11);
+	assert_int_equal(word_count, 7);
+}
+
 /* ---- denied ---- */
 
 static void refused_token_keeps_known_names(void **state)
@@ -986,6 +1049,9 @@ int main(void)
 		TEST(what_is_no_nomad_is_no_loss_but_is_not_asked_on),
 		TEST(retry_after_is_obeyed),
 		TEST(another_filter_is_tried_at_once),
+		TEST(reply_to_another_filter_is_asked_for_again),
+		TEST(refusal_of_another_filter_harms_no_name),
+		TEST(what_is_queued_is_asked_with_another_filter),
 		TEST(refused_token_keeps_known_names),
 		TEST(refused_list_makes_the_namespace_denied),
 		TEST(index_of_zero_means_no_access),
