@@ -189,6 +189,7 @@ void mirror_sync_on_line(struct mirror *mirror, const char *line, size_t length)
 		return;
 	if (sync->phase != SYNC_LIVE) {
 		mirror_queue_put(mirror, line, length);
+		mirror_sync_lapse(mirror);
 		return;
 	}
 	mirror_sync_apply(mirror, line, length);

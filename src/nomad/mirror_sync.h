@@ -98,6 +98,10 @@ void mirror_sync_on_end(struct mirror *mirror, enum stream_end end, const char *
 /* Lists everything, now or when it is its turn; then goes live, or begins again. */
 void mirror_sync_list(struct mirror *mirror);
 
+/* Something changed while a list against doubts is under way, which only that will bring: what was
+ * the truth until now is not any more. */
+void mirror_sync_lapse(struct mirror *mirror);
+
 /* What was read of it so far is worth nothing: the list fails at its next part. */
 void mirror_sync_drop_list(struct mirror *mirror);
 

@@ -12,6 +12,7 @@
 #include "nomad/catalogue.h"
 #include "nomad/mirror_live.h"
 #include "nomad/mirror_parts.h"
+#include "nomad/mirror_sync.h"
 #include "nomad/mirror_tier.h"
 
 size_t mirror_sync_place(const struct mirror *mirror, const char *namespace)
@@ -51,7 +52,10 @@ static void hear(struct mirror *mirror, size_t at, uint64_t index)
 {
 	struct sync *sync = &mirror->sync;
 
-	if (sync->phase != SYNC_LIVE || sync->behind_ms || has_told(mirror, at, index))
+	if (has_told(mirror, at, index))
+		return;
+	mirror_sync_lapse(mirror);
+	if (sync->phase != SYNC_LIVE || sync->behind_ms)
 		return;
 	sync->behind_at = at;
 	sync->behind_index = index;

@@ -5,8 +5,6 @@
  */
 #include "nomad/mirror_sync.h"
 
-#include <string.h>
-
 #include "base/clock.h"
 #include "nomad/catalogue.h"
 #include "nomad/mirror_alarm.h"
@@ -16,6 +14,7 @@
 #include "nomad/mirror_parts.h"
 #include "nomad/mirror_queue.h"
 #include "nomad/mirror_settle.h"
+#include "nomad/mirror_tier.h"
 #include "nomad/zone_writer.h"
 
 #define RELIST_EVERY_MS 10000
@@ -108,6 +107,14 @@ void mirror_sync_drop_list(struct mirror *mirror)
 {
 	catalogue_all_abandon(mirror->sync.listing);
 	mirror->sync.listing = NULL;
+}
+
+void mirror_sync_lapse(struct mirror *mirror)
+{
+	if (!mirror->sync.is_relisting || mirror->tier.published != TIER_STREAM)
+		return;
+	mirror_expire_live(mirror);
+	mirror_tier_publish(mirror);
 }
 
 void mirror_sync_list(struct mirror *mirror)

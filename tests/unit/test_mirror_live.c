@@ -926,6 +926,51 @@ static void index_that_no_frame_explains_is_followed_by_a_list(void **state)
 	assert_int_equal(asked(LIST_ALL), 3);
 }
 
+/* A list against doubts is under way, while the alarm is held at 10. */
+static void open_relisting(void)
+{
+	open_live();
+	mirror->sync.is_relisting = true;
+	mirror->sync.quick_lists = 1;
+	mirror_sync_list(mirror);
+	assert_non_null(find_request(LIST_ALL));
+}
+
+static void list_against_doubts_makes_nothing_old_while_nothing_changes(void **state)
+{
+	(void)state;
+	open_relisting();
+	line(STREAM, "{}");
+	advance(100);
+	assert_true(zone_names_end(&fake_zone) == ZONE_LIVE);
+	assert_true(is_live("web.default"));
+	assert_int_equal(metric(METRIC_NOMAD_TIER_STREAM), 1);
+}
+
+static void change_during_a_list_against_doubts_makes_old_what_is_known(void **state)
+{
+	(void)state;
+	open_relisting();
+	line(STREAM, EVENT(11, "ServiceRegistration", "b", "192.0.2.2"));
+	assert_true(zone_names_end(&fake_zone) != ZONE_LIVE);
+	assert_false(is_live("web.default"));
+	need(NEED_SERVICE, "default", "young");
+	assert_non_null(find_request(LIST)); /* whether it is a new one */
+	answer(LIST_ALL, LIST_WEB, 10);
+	assert_true(zone_names_end(&fake_zone) == ZONE_LIVE);
+	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+	assert_int_equal(mirror->sync.index, 11);
+}
+
+static void alarm_during_a_list_against_doubts_makes_old_what_is_known(void **state)
+{
+	(void)state;
+	open_relisting();
+	answer(ALARM_10, "[]", 11);
+	assert_true(zone_names_end(&fake_zone) != ZONE_LIVE);
+	assert_false(is_live("web.default"));
+}
+
 static void frames_that_explain_every_index_leave_no_doubt(void **state)
 {
 	(void)state;
@@ -1687,6 +1732,9 @@ static int run_what_is_missed(void)
 		TEST(alarm_that_tells_another_namespaces_index_means_nothing),
 		TEST(each_namespaces_stream_has_to_catch_up_by_itself),
 		TEST(alarm_of_an_empty_namespace_may_be_anybodys),
+		TEST(list_against_doubts_makes_nothing_old_while_nothing_changes),
+		TEST(change_during_a_list_against_doubts_makes_old_what_is_known),
+		TEST(alarm_during_a_list_against_doubts_makes_old_what_is_known),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
