@@ -16,11 +16,11 @@
 #include "nomad/zone_build.h"
 #include "nomad/zone_reverse.h"
 #include "nomad/zone_settings.h"
+#include "nomad/zone_terms.h"
 #include "nomad/zone_writer.h"
 
 #define BUCKETS_START 64
 #define BUCKETS_MAX (1u << 18)
-#define TERMS 64 /* how many ends of live terms are remembered */
 
 struct zone {
 	struct cds_lfht *table;
@@ -30,8 +30,7 @@ struct zone {
 	struct zone_settings *settings; /* RCU */
 	atomic_int nomad;
 	_Atomic uint64_t index;
-	atomic_uint term;
-	_Atomic uint64_t term_end[TERMS];
+	struct zone_terms terms;
 	_Atomic uint64_t names_end;
 };
 
@@ -188,12 +187,6 @@ void zone_set_index(struct zone *zone, uint64_t index)
 
 /* ---- live ---- */
 
-/* One store ends or begins it for every name of the term. */
-static void set_term_end(struct zone *zone, uint64_t end)
-{
-	atomic_store_explicit(&zone->term_end[zone_term(zone) % TERMS], end, memory_order_release);
-}
-
 static bool is_live(const struct zone *zone)
 {
 	return zone_live_end(zone, zone_term(zone)) == ZONE_LIVE;
@@ -205,22 +198,20 @@ void zone_set_live(struct zone *zone, enum zone_live live, uint64_t now_ms)
 		atomic_store_explicit(&zone->names_end, ZONE_LIVE, memory_order_release);
 	else if (zone_names_end(zone) == ZONE_LIVE)
 		atomic_store_explicit(&zone->names_end, now_ms, memory_order_release);
+	/* One store ends or begins it for every name of the term. */
 	if (live != ZONE_LIVE_NOT)
-		set_term_end(zone, ZONE_LIVE);
+		zone_terms_set_end(&zone->terms, ZONE_LIVE);
 	else if (is_live(zone))
-		set_term_end(zone, now_ms);
+		zone_terms_set_end(&zone->terms, now_ms);
 }
 
 void zone_expire_live(struct zone *zone, uint64_t now_ms)
 {
-	unsigned next = zone_term(zone) + 1;
 	bool was_live = is_live(zone);
 
 	if (was_live)
-		set_term_end(zone, now_ms);
-	atomic_store_explicit(&zone->term_end[next % TERMS], was_live ? ZONE_LIVE : 0,
-			      memory_order_release);
-	atomic_store_explicit(&zone->term, next, memory_order_release);
+		zone_terms_set_end(&zone->terms, now_ms);
+	zone_terms_next(&zone->terms, was_live);
 }
 
 /* ---- publishing ---- */
@@ -418,14 +409,12 @@ enum zone_nomad zone_nomad(const struct zone *zone)
 
 unsigned zone_term(const struct zone *zone)
 {
-	return atomic_load_explicit(&zone->term, memory_order_acquire);
+	return zone_terms_now(&zone->terms);
 }
 
 uint64_t zone_live_end(const struct zone *zone, unsigned term)
 {
-	if (zone_term(zone) - term >= TERMS)
-		return 0;
-	return atomic_load_explicit(&zone->term_end[term % TERMS], memory_order_acquire);
+	return zone_terms_end(&zone->terms, term);
 }
 
 uint64_t zone_names_end(const struct zone *zone)

@@ -109,8 +109,8 @@ uint32_t zone_serial(const struct zone *zone);
 /* The term that is now: what is published with ZONE_LIVE belongs to it. */
 unsigned zone_term(const struct zone *zone);
 
-/* When a term of live names ended: ZONE_LIVE if it has not, 0 if that is too long ago to be
- * remembered or it never was. */
+/* When a term of live names ended: ZONE_LIVE if it has not, 0 if it never was live. Of one long ago
+ * a little later than it was (zone_terms.h). */
 uint64_t zone_live_end(const struct zone *zone, unsigned term);
 
 /* The same for "every name there is stands in the zone". */

@@ -447,6 +447,58 @@ static void readers_see_either_the_old_or_the_new(void **state)
 	assert_true(hammer_seen > 0);
 }
 
+/* A term ends every 100 ms. */
+static void pass_terms(unsigned from, unsigned to)
+{
+	for (unsigned term = from; term < to; term++)
+		zone_expire_live(zone, 1000 + 100ull * term);
+}
+
+static void ends_of_the_last_terms_are_known_exactly(void **state)
+{
+	(void)state;
+	zone_set_live(zone, ZONE_LIVE_HELD, 500);
+	pass_terms(0, 1000);
+	assert_int_equal(zone_term(zone), 1000);
+	assert_true(zone_live_end(zone, 1000) == ZONE_LIVE);
+	for (unsigned term = 1000 - 60; term < 1000; term++)
+		assert_int_equal(zone_live_end(zone, term), 1000 + 100 * term);
+}
+
+static void end_of_an_old_term_is_never_too_early_and_little_too_late(void **state)
+{
+	static const unsigned ages[] = { 1,	 63,	  64,	   65,	    254,    255,   256,
+					 1000,	 4079,	  4080,	   4096,    5000,   65279, 65536,
+					 100000, 1000000, 1048576, 1100000, 2999999 };
+
+	(void)state;
+	zone_set_live(zone, ZONE_LIVE_HELD, 500);
+	pass_terms(0, 3000000);
+	for (size_t i = 0; i < sizeof(ages) / sizeof(ages[0]); i++) {
+		uint64_t end = 1000 + 100ull * (3000000 - ages[i]);
+
+		assert_in_range(zone_live_end(zone, 3000000 - ages[i]), end,
+				end + 100ull * ages[i] / 15);
+	}
+}
+
+static void term_that_was_never_live_has_no_end(void **state)
+{
+	(void)state;
+	pass_terms(0, 10);
+	assert_int_equal(zone_live_end(zone, 3), 0);
+	zone_set_live(zone, ZONE_LIVE_HELD, 5000);
+	zone_set_live(zone, ZONE_LIVE_NOT, 6000);
+	assert_int_equal(zone_live_end(zone, 10), 6000);
+	zone_set_live(zone, ZONE_LIVE_HELD, 7000); /* nothing was missed */
+	assert_true(zone_live_end(zone, 10) == ZONE_LIVE);
+	zone_expire_live(zone, 8000);
+	assert_int_equal(zone_live_end(zone, 10), 8000);
+	zone_set_live(zone, ZONE_LIVE_NOT, 9000);
+	pass_terms(0, 1000);
+	assert_int_equal(zone_live_end(zone, 10), 9000); /* of its block */
+}
+
 int main(void)
 {
 	int failed;
@@ -477,6 +529,13 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(
 			an_address_whose_names_are_too_long_has_no_reverse_name, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(ends_of_the_last_terms_are_known_exactly, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(
+			end_of_an_old_term_is_never_too_early_and_little_too_late, set_up,
+			tear_down),
+		cmocka_unit_test_setup_teardown(term_that_was_never_live_has_no_end, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(readers_see_either_the_old_or_the_new, set_up,
 						tear_down),
 	};
