@@ -69,6 +69,17 @@ static void fail(struct mirror *mirror)
 	ask_later(mirror);
 }
 
+/* The first list of all cannot tell what is new. One that was asked for beside the stream, and came
+ * at once, is what there was when that was opened; one of later may know a namespace that is
+ * younger. */
+static bool is_late(const struct mirror *mirror)
+{
+	const struct sync *sync = &mirror->sync;
+
+	return sync->census.asked_ms > sync->opened_ms ||
+	       clock_now_ms() >= sync->opened_ms + UNCHANGED_MS_MAX;
+}
+
 static void on_index(struct mirror *mirror, uint64_t index)
 {
 	struct census *census = &mirror->sync.census;
@@ -80,8 +91,9 @@ static void on_index(struct mirror *mirror, uint64_t index)
 	}
 	if (!is_early)
 		census->step = 0;
-	/* One that failed meanwhile cannot tell; nor can the first one of all. */
-	if (index != census->index && census->known_index && index != census->known_index) {
+	/* One that failed meanwhile cannot tell. */
+	if (index != census->index &&
+	    (census->known_index ? index != census->known_index : is_late(mirror))) {
 		if (!census->grow_at_ms) /* of several the first: events are asked for from it on */
 			census->grown_index = index;
 		census->grow_at_ms =

@@ -167,6 +167,7 @@ void mirror_sync_grow(struct mirror *mirror, uint64_t index)
 static void open_streams(struct mirror *mirror)
 {
 	mirror->sync.phase = SYNC_OPENING;
+	mirror->sync.opened_ms = clock_now_ms();
 	mirror_census_start(mirror);
 	if (mirror_stream_open(mirror) < 0)
 		mirror_sync_again(mirror, false, "out of memory or connections");

@@ -38,8 +38,8 @@ struct sync {
 	enum sync_phase phase;
 	struct stream_leg legs[SCOPE_MAX];
 	size_t leg_count, open_count;
-	uint64_t live_ms, listed_ms; /* listed_ms 0: never */
-	uint64_t retry_at_ms;
+	uint64_t live_ms, listed_ms;	 /* listed_ms 0: never */
+	uint64_t retry_at_ms, opened_ms; /* opened_ms: when the streams were asked for */
 	unsigned step, refusals;
 	bool must_list;	      /* what we have may have holes */
 	bool was_denied;      /* REFUSED: for want of rights */

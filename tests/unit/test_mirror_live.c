@@ -860,6 +860,52 @@ static void namespaces_are_asked_about_again_when_the_index_went_back(void **sta
 	assert_non_null(find_request(SPACES));
 }
 
+/* Nobody can tell whether one of them is younger than the stream. */
+static void first_namespaces_that_come_late_are_news(void **state)
+{
+	(void)state;
+	open_live();
+	answer_status(SPACES, 500, 0);
+	line(STREAM, EVENT(14, "ServiceRegistration", "b", "192.0.2.2"));
+	for (int i = 0; i < 20 && !find_request(SPACES); i++)
+		advance(100);
+	answer(SPACES, "[]", 12);
+	for (int i = 0; i < 10 && find_request(STREAM); i++)
+		advance(100);
+	advance(0);
+	answer(PROBE, "[]", 14); /* whether Nomad is there */
+	line(STREAM_AT(12), "{}");
+	answer(PROBE, "[]", 14); /* whether anything was missed */
+	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+	assert_true(zone_names_end(&fake_zone) == ZONE_LIVE);
+	assert_int_equal(asked(LIST_ALL), 1);
+	advance(1000);
+	assert_non_null(find_request(STREAM_AT(12)));
+}
+
+static void first_namespaces_that_come_with_the_stream_are_no_news(void **state)
+{
+	(void)state;
+	open_live();
+	now_ms += 50;
+	answer(SPACES, "[]", 3);
+	assert_int_equal(mirror->sync.census.grow_at_ms, 0);
+}
+
+static void first_namespaces_after_the_table_went_back_may_be_news(void **state)
+{
+	(void)state;
+	open_live();
+	answer(SPACES, "[]", 3);
+	answer_failure(STREAM, HTTP_PROTOCOL);
+	mirror_sync_retry(mirror);
+	advance(0);
+	now_ms += 20;
+	mirror_sync_back(mirror, 8);
+	answer(SPACES, "[]", 3);
+	assert_int_not_equal(mirror->sync.census.grow_at_ms, 0);
+}
+
 static void same_namespaces_are_no_news(void **state)
 {
 	(void)state;
@@ -1735,6 +1781,9 @@ static int run_what_is_missed(void)
 		TEST(list_against_doubts_makes_nothing_old_while_nothing_changes),
 		TEST(change_during_a_list_against_doubts_makes_old_what_is_known),
 		TEST(alarm_during_a_list_against_doubts_makes_old_what_is_known),
+		TEST(first_namespaces_that_come_late_are_news),
+		TEST(first_namespaces_that_come_with_the_stream_are_no_news),
+		TEST(first_namespaces_after_the_table_went_back_may_be_news),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
