@@ -34,7 +34,8 @@ bool mirror_sync_has_seen(const struct mirror *mirror, uint64_t index)
 	if (!mirror->scope.is_all)
 		return index <= sync->index;
 	return index <= sync->base_index || sync->seen[index % SYNC_SEEN] == index ||
-	       (index < sync->index && sync->index - index > SYNC_SEEN);
+	       (index < sync->index && sync->index - index > SYNC_SEEN &&
+		index != sync->owed_index);
 }
 
 /* The index that a namespace's alarm tells is the whole table's. So it may be that of another one's
@@ -114,6 +115,16 @@ bool mirror_sync_is_behind(const struct mirror *mirror)
 	return sync->behind_ms || !mirror_sync_has_seen(mirror, sync->heard_index);
 }
 
+/* Whether the frame of `index` is what was waited for. Where one stream tells of all, only that
+ * very one is: behind SYNC_SEEN others nothing else would tell whether it has come. */
+static bool is_it(const struct mirror *mirror, uint64_t index)
+{
+	const struct sync *sync = &mirror->sync;
+
+	return mirror->scope.is_all ? index == sync->behind_index
+				    : has_told(mirror, sync->behind_at, sync->behind_index);
+}
+
 void mirror_sync_told(struct mirror *mirror, size_t at, uint64_t index)
 {
 	struct sync *sync = &mirror->sync;
@@ -123,7 +134,7 @@ void mirror_sync_told(struct mirror *mirror, size_t at, uint64_t index)
 		sync->told[at].index = index;
 	if (index > sync->index)
 		sync->index = index;
-	if (!sync->behind_ms || !has_told(mirror, sync->behind_at, sync->behind_index))
+	if (!sync->behind_ms || !is_it(mirror, index))
 		return;
 	sync->behind_ms = 0;
 	sync->vain_doubts += sync->is_doubtful;

@@ -257,6 +257,16 @@ static void later_frame_does_not_hide_one_that_is_missing(void **state)
 	assert_int_equal(metric(METRIC_NOMAD_MISSED_CHANGES), 1);
 }
 
+static void later_frame_does_not_hide_it_however_far_ahead(void **state)
+{
+	(void)state;
+	open_live();
+	answer(ALARM_10, "[]", 11);
+	line(STREAM, EVENT(5000, "ServiceRegistration", "b", "192.0.2.2"));
+	advance(1000);
+	assert_int_equal(metric(METRIC_NOMAD_MISSED_CHANGES), 1);
+}
+
 static void alarm_about_a_change_the_stream_told_means_nothing(void **state)
 {
 	(void)state;
@@ -1046,6 +1056,24 @@ static void stream_that_ends_while_it_is_behind_owes_what_it_had_not_told(void *
 	assert_int_equal(metric(METRIC_NOMAD_MISSED_CHANGES), 1);
 }
 
+static void what_a_stream_owes_is_not_forgotten_however_far_behind(void **state)
+{
+	(void)state;
+	open_live();
+	answer(ALARM_10, "[]", 11);
+	line(STREAM, EVENT(5000, "ServiceRegistration", "b", "192.0.2.2"));
+	answer(ALARM "&index=11&wait=60s", "[]", 5000);
+	answer_failure(STREAM, HTTP_PROTOCOL);
+	answer(PROBE, "[]", 5000); /* whether Nomad is there */
+	now_ms += 100;
+	advance(0);
+	line(STREAM_AT(5000), "{}");
+	answer(PROBE, "[]", 5000);
+	assert_int_equal(mirror_tier(mirror), TIER_STREAM);
+	advance(1000);
+	assert_int_equal(metric(METRIC_NOMAD_MISSED_CHANGES), 1);
+}
+
 /* ---- watch ---- */
 
 static void wake_makes_old_and_fetches_what_was_asked_for(void **state)
@@ -1784,6 +1812,8 @@ static int run_what_is_missed(void)
 		TEST(first_namespaces_that_come_late_are_news),
 		TEST(first_namespaces_that_come_with_the_stream_are_no_news),
 		TEST(first_namespaces_after_the_table_went_back_may_be_news),
+		TEST(later_frame_does_not_hide_it_however_far_ahead),
+		TEST(what_a_stream_owes_is_not_forgotten_however_far_behind),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
