@@ -10,11 +10,11 @@ export NOMAD_DNS_BIN
 export ASAN_OPTIONS="${ASAN_OPTIONS:-exitcode=99:detect_leaks=1}"
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}"
 
-# Four files share the cores, so the load beside the faults is 300 questions a second here; alone it is 1,000:
+# Three files share the cores, so the load beside the faults is 300 questions a second here; alone it is 1,000:
 #   NOMAD_DNS_LOAD=1000 make integration INTEGRATION="-n 0 -k nothing_is_lost"
 export NOMAD_DNS_LOAD="${NOMAD_DNS_LOAD:-300}"
-# Most of a test's time is waiting, so four files at a time; each has ports and fakes of its own.
-"$python" -m pytest tests/integration tests/support tests/lint -q -p no:cacheprovider -n 4 --dist loadfile "$@" || exit 1
+# Most of a test's time is waiting, so three files at a time; each has ports and fakes of its own.
+"$python" -m pytest tests/integration tests/support tests/lint -q -p no:cacheprovider -n 3 --dist loadfile "$@" || exit 1
 [ $# -eq 0 ] || exit 0
 
 checks=0
