@@ -31,6 +31,10 @@ uint64_t zone_terms_end(const struct zone_terms *terms, unsigned term)
 {
 	unsigned now = zone_terms_now(terms);
 
+	/* Whoever has found a name of this term may see it before he sees that the term has come.
+	 */
+	if ((int)(now - term) < 0)
+		now = term;
 	for (unsigned level = 0; level < ZONE_TERM_LEVELS; level++) {
 		unsigned block = block_of(term, level);
 
