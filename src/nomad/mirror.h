@@ -8,16 +8,16 @@
  * again. Main thread.
  *
  * Where to read on (each part has a header, and mirror_parts.h is what the mirror is made of). A
- * need becomes an ask (mirror_ask), asks become calls (mirror_call), whose replies become what we
- * know (mirror_read, mirror_space). Tier "watch": a reply of the alarm (mirror_alarm; of the names
- * in use in a busy cluster: mirror_held, mirror_large, mirror_pace) is a wake (mirror_watch), which
- * asks again for what is in use. Tier "stream", in the order that mirror_sync gives: the frames
- * (mirror_stream) are queued (mirror_queue) until the list has come (mirror_sync_list.c), and then
- * applied (mirror_sync_apply.c) to the catalogue, which puts them into the zone. What no frame
- * tells: mirror_sync_heard.c, mirror_census, mirror_doubt. Beside: mirror_health and mirror_pulse
- * (is it there, at which address), mirror_scope (where we may listen), mirror_tier (which tier that
- * makes), mirror_live (all of it as one, with one clock), mirror_settle, mirror_preload,
- * mirror_pause.
+ * need becomes an ask (mirror_ask), asks become calls (mirror_call), whose replies
+ * (mirror_call_reply.c) become what we know (mirror_read, mirror_space). Tier "watch": a reply of
+ * the alarm (mirror_alarm; of the names in use in a busy cluster: mirror_held, mirror_large,
+ * mirror_pace) is a wake (mirror_watch), which asks again for what is in use. Tier "stream", in the
+ * order that mirror_sync gives: the frames (mirror_stream) are queued (mirror_queue) until the list
+ * has come (mirror_sync_list.c), and then applied (mirror_sync_apply.c) to the catalogue, which
+ * puts them into the zone. What no frame tells: mirror_sync_heard.c, mirror_census, mirror_doubt.
+ * Beside: mirror_health and mirror_pulse (is it there, at which address), mirror_scope (where we
+ * may listen), mirror_tier (which tier that makes), mirror_live (all of it as one, with one clock),
+ * mirror_settle, mirror_preload, mirror_pause.
  */
 #pragma once
 

@@ -2,12 +2,11 @@
  * One question to Nomad. It is put to the address that answered last; without an answer after a
  * second it is asked again beside, `stale`, which any server may answer when there is no leader.
  * The first good answer wins. What fails at one address goes to the next, and is lost when none is
- * left.
+ * left. What counts as which, mirror_call_reply.c says.
  */
 #include "nomad/mirror_call.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,22 +15,16 @@
 #include "nomad/http.h"
 #include "nomad/mirror_alarm.h"
 #include "nomad/mirror_ask.h"
+#include "nomad/mirror_call_parts.h"
 #include "nomad/mirror_health.h"
-#include "nomad/mirror_live.h"
 #include "nomad/mirror_parts.h"
-#include "nomad/mirror_read.h"
-#include "nomad/mirror_space.h"
 
 #define ANSWER_TIMEOUT_MS 5000 /* then an address counts as silent */
 #define STALE_AFTER_MS 1000
 #define ACTIVE_MAX 6   /* questions put at a time … */
 #define LEISURE_MAX 4  /* … with room for those somebody waits for … */
 #define REQUESTS_MAX 8 /* … so that of http's connections two are left for stale ones */
-#define REPEATS_MAX 8  /* a reply that an event has overtaken */
-#define COMPLAIN_EVERY_MS 60000
 #define ESCAPED_MAX (3 * 256 + 1)
-
-static void on_reply(void *arg, const struct http_reply *reply);
 
 /* ---- making and dropping ---- */
 
@@ -156,7 +149,7 @@ void mirror_call_hurry(struct mirror *mirror, const struct ask *ask)
 
 /* ---- the end ---- */
 
-static void end_call(struct call *call, enum call_result result)
+void mirror_call_end(struct call *call, enum call_result result)
 {
 	struct mirror *mirror = call->mirror;
 
@@ -190,7 +183,7 @@ static int start_leg(struct leg *leg, size_t address, uint64_t timeout_ms)
 		    call->service ? METRIC_NOMAD_REQUESTS_SERVICE : METRIC_NOMAD_REQUESTS_LIST, 1);
 	leg->address = address;
 	leg->id = http_get(mirror->doors.http, address, stale ? stale : call->path, timeout_ms,
-			   on_reply, leg);
+			   mirror_call_on_reply, leg);
 	free(stale);
 	return leg->id ? 0 : -ENOMEM;
 }
@@ -215,6 +208,12 @@ static int ask_here(struct call *call)
 	call->beside_ms = 0;
 	return start_leg(call->mirror->is_leaderless ? &call->stale : &call->plain, call->address,
 			 ANSWER_TIMEOUT_MS);
+}
+
+int mirror_call_ask_again(struct call *call)
+{
+	cancel_legs(call);
+	return ask_here(call);
 }
 
 int mirror_call_start(struct call *call)
@@ -242,7 +241,7 @@ void mirror_call_pump(struct mirror *mirror)
 			return;
 		call = list_entry(queue->next, struct call, link);
 		if (mirror_call_start(call) < 0)
-			end_call(call, CALL_FAILED);
+			mirror_call_end(call, CALL_FAILED);
 	}
 }
 
@@ -287,8 +286,7 @@ void mirror_call_tick(struct call *call, uint64_t now_ms)
 	if (call->address != mirror->address && call->tried_count == 0 && !call->has_moved) {
 		call->has_moved = true;
 		call->address = mirror->address;
-		cancel_legs(call);
-		if (ask_here(call) == 0)
+		if (mirror_call_ask_again(call) == 0)
 			return;
 	}
 	if (has_room(mirror))
@@ -311,17 +309,15 @@ static void go_on_elsewhere(struct call *call)
 		call->address = call->beside.address;
 	}
 	if (call->tried_count >= count) {
-		end_call(call, call->has_lost ? CALL_LOST : CALL_STRANGE);
+		mirror_call_end(call, call->has_lost ? CALL_LOST : CALL_STRANGE);
 		return;
 	}
 	call->address = (call->address + 1) % count;
 	if (ask_here(call) < 0)
-		end_call(call, CALL_FAILED);
+		mirror_call_end(call, CALL_FAILED);
 }
 
-/* One request failed. The other one may still have a word; a server that answers with an error is
- * asked again for a stale one, since only a leader may have been missing. */
-static void fail_here(struct call *call, const struct leg *leg, bool is_server_error)
+void mirror_call_fail_leg(struct call *call, const struct leg *leg, bool is_server_error)
 {
 	if (call->plain.id || call->stale.id || call->beside.id)
 		return;
@@ -331,201 +327,4 @@ static void fail_here(struct call *call, const struct leg *leg, bool is_server_e
 			return;
 	}
 	go_on_elsewhere(call);
-}
-
-static void note_error(struct call *call, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
-
-static void note_error(struct call *call, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(call->error, sizeof(call->error), format, args);
-	va_end(args);
-}
-
-const char *mirror_call_first_words(const struct http_reply *reply, char out[120])
-{
-	size_t at = 0;
-
-	for (; at < reply->body_length && at < 119; at++) {
-		char c = reply->body[at];
-
-		out[at] = c >= ' ' && c < 0x7f ? c : ' ';
-	}
-	while (at > 0 && out[at - 1] == ' ')
-		at--;
-	out[at] = '\0';
-	return out;
-}
-
-/* A question that Nomad will not answer however often it is put: for the operator, now and then. */
-static void complain(struct call *call)
-{
-	struct mirror *mirror = call->mirror;
-	bool is_filter = mirror->filter[0] && call->service && strncmp(call->error, "400", 3) == 0;
-	uint64_t held;
-
-	if (call->ask)
-		call->ask->was_useless = true;
-	if (!log_brake_take(&mirror->complaint_brake, clock_now_ms(), COMPLAIN_EVERY_MS, &held))
-		return;
-	log_error("nomad", "%s%s: %s", is_filter ? "Nomad refuses the filter, on " : "", call->path,
-		  call->error);
-}
-
-/* ---- judging what came ---- */
-
-static void on_no_reply(struct call *call, struct leg *leg, const struct http_reply *reply)
-{
-	struct metrics *metrics = call->mirror->doors.metrics;
-
-	note_error(call, "%s", reply->error);
-	call->was_all_refused &= reply->failure == HTTP_CONNECT;
-	switch (reply->failure) {
-	case HTTP_OK:
-		break;
-	case HTTP_CONNECT:
-		metrics_add(metrics, METRIC_NOMAD_FAILURES_CONNECT, 1);
-		break;
-	case HTTP_TIMEOUT:
-		metrics_add(metrics, METRIC_NOMAD_FAILURES_TIMEOUT, 1);
-		break;
-	case HTTP_PROTOCOL:
-		metrics_add(metrics, METRIC_NOMAD_FAILURES_BODY, 1);
-		break;
-	case HTTP_TOO_LARGE:
-		/* Nomad is there; only this name is more than we take. */
-		metrics_add(metrics, METRIC_NOMAD_FAILURES_BODY, 1);
-		complain(call);
-		end_call(call, CALL_FAILED);
-		return;
-	case HTTP_CANCELLED:
-		end_call(call, CALL_FAILED);
-		return;
-	}
-	call->has_lost = true;
-	call->was_beside_silent |= leg == &call->beside;
-	fail_here(call, leg, false);
-}
-
-static void on_denied(struct call *call, const struct http_reply *reply)
-{
-	struct mirror *mirror = call->mirror;
-	char words[120];
-
-	metrics_add(mirror->doors.metrics, METRIC_NOMAD_FAILURES_DENIED, 1);
-	if (reply->status == 200)
-		note_error(call, "an empty list with index 0, which means no access");
-	else
-		note_error(call, "%ld %s", reply->status, mirror_call_first_words(reply, words));
-	if (!call->has_retried_token && http_refresh_token(mirror->doors.http)) {
-		call->has_retried_token = true;
-		mirror_space_renew(mirror);
-		mirror_live_renew(mirror);
-		cancel_legs(call);
-		if (ask_here(call) == 0)
-			return;
-	}
-	end_call(call, CALL_DENIED);
-}
-
-static void note_leader(struct mirror *mirror, bool knows_leader)
-{
-	bool is_elected = mirror->is_leaderless && knows_leader;
-
-	mirror->is_leaderless = !knows_leader;
-	if (is_elected)
-		mirror_live_renew(mirror);
-}
-
-static void on_good_status(struct call *call, struct leg *leg, const struct http_reply *reply)
-{
-	struct mirror *mirror = call->mirror;
-	int rc = mirror_read(call, reply, leg->is_stale);
-
-	if (rc == -EACCES) {
-		on_denied(call, reply);
-		return;
-	}
-	if (rc == -EINVAL) {
-		metrics_add(mirror->doors.metrics, METRIC_NOMAD_FAILURES_BODY, 1);
-		call->has_lost = true;
-		call->was_all_refused = false;
-		if (call->ask)
-			call->ask->was_useless = true;
-		fail_here(call, leg, false);
-		return;
-	}
-	if (rc == 0 || rc == -EAGAIN)
-		call->address = leg->address;
-	if (rc == 0 && call->ask)
-		call->ask->was_useless = false;
-	if (rc == -EAGAIN && call->repeat_count++ < REPEATS_MAX) {
-		cancel_legs(call);
-		if (ask_here(call) == 0)
-			return;
-	}
-	if ((rc == 0 || rc == -EAGAIN) && !leg->is_stale && reply->has_index && reply->index > 0 &&
-	    reply->index < call->floor_index && call->kind != CALL_KIND_ALL) {
-		mirror->back_index =
-			reply->index; /* not from inside a call: it may be ended by it */
-		mirror_live_arm(mirror);
-	}
-	note_leader(mirror, reply->knows_leader);
-	call->index = reply->index;
-	call->was_stale = leg->is_stale;
-	end_call(call, rc < 0 ? CALL_FAILED : CALL_GOOD);
-}
-
-static void on_bad_status(struct call *call, struct leg *leg, const struct http_reply *reply)
-{
-	bool is_strange = reply->status < 400 || reply->status == 404 || reply->status == 429 ||
-			  reply->status == 501;
-	char words[120];
-
-	note_error(call, "%ld %s", reply->status, mirror_call_first_words(reply, words));
-	call->was_all_refused = false;
-	if (reply->retry_after_s > call->retry_after_s)
-		call->retry_after_s = reply->retry_after_s;
-	if (reply->status >= 500)
-		metrics_add(call->mirror->doors.metrics, METRIC_NOMAD_FAILURES_STATUS, 1);
-	if (reply->status < 500 && !is_strange) {
-		complain(call);
-		end_call(call, CALL_FAILED);
-		return;
-	}
-	call->has_lost |= !is_strange;
-	fail_here(call, leg, !is_strange);
-}
-
-/* Whether what came is no answer any more, since it was asked for under another filter. */
-static bool is_of_another_filter(const struct call *call)
-{
-	return call->kind == CALL_KIND_SERVICE && call->filter_turn != call->mirror->filter_turn;
-}
-
-static void on_reply(void *arg, const struct http_reply *reply)
-{
-	struct leg *leg = arg;
-	struct call *call = leg->call;
-
-	leg->id = 0;
-	if (reply->failure == HTTP_OK)
-		metrics_observe(call->mirror->doors.metrics, METRIC_NOMAD_DURATION, reply->took_us,
-				1);
-	if (reply->failure != HTTP_OK) {
-		on_no_reply(call, leg, reply);
-	} else if (is_of_another_filter(call)) {
-		cancel_legs(call);
-		if (ask_here(call) < 0)
-			end_call(call, CALL_FAILED);
-	} else if (reply->status == 200) {
-		on_good_status(call, leg, reply);
-	} else if (reply->status == 401 || reply->status == 403) {
-		on_denied(call, reply);
-	} else {
-		on_bad_status(call, leg, reply);
-	}
 }
