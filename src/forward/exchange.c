@@ -1,6 +1,7 @@
 /*
  * Every event ends in one of four moves: ask the next upstream, wait for the timer, hand over a
- * reply, fail. Asking is exchange_ask's part; the events and what each decides are here.
+ * reply, fail. Asking is exchange_ask's part, ending exchange_end's; the events and what each
+ * decides are here.
  */
 #include "forward/exchange.h"
 
@@ -14,6 +15,7 @@
 #include "base/metrics.h"
 #include "dns/dns.h"
 #include "forward/exchange_ask.h"
+#include "forward/exchange_end.h"
 
 /* A crowd that comes together is one. */
 #define JOIN_AFTER_MS 100
@@ -23,123 +25,12 @@ static void count(const struct exchange *exchange, enum metric metric)
 	metrics_add(exchange->doors->metrics, metric, 1);
 }
 
-static void on_timer_closed(uv_handle_t *handle)
-{
-	struct exchange *exchange = handle->data;
-
-	exchange->doors->on_closed(exchange);
-}
-
-static void close_udp(struct udp_attempt *udp)
-{
-	if (udp->attempt.state != ATTEMPT_OPEN)
-		return;
-	udp->attempt.state = ATTEMPT_CLOSED;
-	exchange_udp_close(&udp->udp);
-}
-
-static void close_tcp(struct tcp_attempt *tcp)
-{
-	if (tcp->attempt.state != ATTEMPT_OPEN)
-		return;
-	tcp->attempt.state = ATTEMPT_CLOSED;
-	exchange_tcp_close(&tcp->tcp);
-}
-
-static bool is_tcp_open(const struct exchange *exchange)
-{
-	for (unsigned i = 0; i < EXCHANGE_TCP_SENDS; i++) {
-		if (exchange->tcp[i].attempt.state == ATTEMPT_OPEN)
-			return true;
-	}
-	return false;
-}
-
-static bool is_anything_open(const struct exchange *exchange)
-{
-	for (unsigned i = 0; i < EXCHANGE_UDP_SLOTS; i++) {
-		if (exchange->udp[i].attempt.state == ATTEMPT_OPEN)
-			return true;
-	}
-	return is_tcp_open(exchange);
-}
-
-static bool is_probe_open(const struct exchange *exchange)
-{
-	return exchange->udp_probe.attempt.state == ATTEMPT_OPEN ||
-	       exchange->tcp_probe.attempt.state == ATTEMPT_OPEN;
-}
-
-static void close_timer(struct exchange *exchange)
-{
-	if (!uv_is_closing((uv_handle_t *)&exchange->timer))
-		uv_close((uv_handle_t *)&exchange->timer, on_timer_closed);
-}
-
-/* The probe has told what it can. */
-static void close_probe(struct exchange *exchange)
-{
-	close_udp(&exchange->udp_probe);
-	close_tcp(&exchange->tcp_probe);
-	if (exchange->phase == EXCHANGE_DONE)
-		close_timer(exchange);
-}
-
-static void close_all(struct exchange *exchange)
-{
-	exchange->phase = EXCHANGE_DONE;
-	for (unsigned i = 0; i < EXCHANGE_UDP_SLOTS; i++)
-		close_udp(&exchange->udp[i]);
-	for (unsigned i = 0; i < EXCHANGE_TCP_SENDS; i++)
-		close_tcp(&exchange->tcp[i]);
-	if (is_probe_open(exchange))
-		exchange_ask_nobody(exchange, clock_now_ms());
-	else
-		close_timer(exchange);
-}
-
-static void finish(struct exchange *exchange, struct reply *reply)
-{
-	struct reply last = exchange->refusal;
-	bool had_refusal = last.image;
-
-	exchange->refusal.image = NULL;
-	exchange->is_unreachable = !reply && !had_refusal && exchange->had_network_error &&
-				   !exchange->was_truncated && !is_anything_open(exchange);
-	if (exchange->is_refusal_ours) {
-		free(last.image);
-		last.image = NULL;
-	}
-	close_all(exchange);
-	if (reply) {
-		free(last.image);
-		exchange->doors->on_done(exchange, reply, DNS_EDE_NONE, NULL);
-	} else if (last.image) {
-		exchange->doors->on_done(exchange, &last, DNS_EDE_NONE, NULL);
-	} else if (had_refusal) {
-		exchange->doors->on_done(exchange, NULL, DNS_EDE_OTHER,
-					 "upstream sent no answer that can be passed on");
-	} else if (exchange->was_truncated) {
-		exchange->doors->on_done(exchange, NULL, DNS_EDE_NETWORK_ERROR,
-					 "upstream truncated over UDP and failed over TCP");
-	} else if (exchange->udp_sends + exchange->tcp_sends == 0) {
-		exchange->doors->on_done(exchange, NULL, DNS_EDE_OTHER,
-					 "no socket was left to ask an upstream");
-	} else if (exchange->had_network_error) {
-		exchange->doors->on_done(exchange, NULL, DNS_EDE_NETWORK_ERROR,
-					 "upstream resolvers cannot be reached");
-	} else {
-		exchange->doors->on_done(exchange, NULL, DNS_EDE_NO_REACHABLE_AUTHORITY,
-					 "no upstream resolver answered in time");
-	}
-}
-
 /* Nothing more can be asked: what is still open may answer until the deadline. */
-static void wait_or_finish(struct exchange *exchange, uint64_t now_ms)
+static void wait_or_end(struct exchange *exchange, uint64_t now_ms)
 {
-	if (exchange->refusal.image || !is_anything_open(exchange) ||
+	if (exchange->refusal.image || !exchange_end_is_any_open(exchange) ||
 	    now_ms >= exchange->deadline_ms) {
-		finish(exchange, NULL);
+		exchange_end_with(exchange, NULL);
 		return;
 	}
 	exchange_ask_rest(exchange, now_ms);
@@ -151,7 +42,7 @@ static void end_silent_probe(struct exchange *exchange)
 		upstream_was_late(exchange->health, exchange->udp_probe.attempt.upstream);
 	if (exchange->tcp_probe.attempt.state == ATTEMPT_OPEN)
 		upstream_was_late(exchange->health, exchange->tcp_probe.attempt.upstream);
-	close_probe(exchange);
+	exchange_end_probe(exchange);
 }
 
 /* Whether something has come of it that set the timer anew, or ended it. */
@@ -181,12 +72,12 @@ static void on_timer(uv_timer_t *timer)
 	}
 	exchange->awaited = -1;
 	if (now_ms >= exchange->deadline_ms) {
-		finish(exchange, NULL);
+		exchange_end_with(exchange, NULL);
 		return;
 	}
 	if (exchange->rests_since_ms) {
 		if (!exchange_ask_last(exchange, now_ms))
-			wait_or_finish(exchange, now_ms);
+			wait_or_end(exchange, now_ms);
 		return;
 	}
 	switch (exchange->phase) {
@@ -195,15 +86,15 @@ static void on_timer(uv_timer_t *timer)
 		    exchange_ask_udp(exchange, !exchange->refusal.image, now_ms))
 			return;
 		if (!exchange->refusal.image &&
-		    (is_anything_open(exchange) || exchange->paused_ms > 0) &&
+		    (exchange_end_is_any_open(exchange) || exchange->paused_ms > 0) &&
 		    exchange_ask_tcp(exchange, -1, now_ms))
 			return;
-		wait_or_finish(exchange, now_ms);
+		wait_or_end(exchange, now_ms);
 		return;
 	case EXCHANGE_OVER_TCP:
 		if (!exchange_ask_tcp(exchange, -1, now_ms) &&
 		    !exchange_ask_udp_instead(exchange, now_ms))
-			wait_or_finish(exchange, now_ms);
+			wait_or_end(exchange, now_ms);
 		return;
 	case EXCHANGE_DONE:
 		return;
@@ -233,7 +124,7 @@ static void on_setback(struct exchange *exchange, int upstream, uint64_t now_ms)
 	    exchange_ask_bare(exchange, now_ms))
 		return;
 	/* Somebody asked earlier or later is still within his time. */
-	if (is_anything_open(exchange) && !was_awaited && exchange->awaited >= 0)
+	if (exchange_end_is_any_open(exchange) && !was_awaited && exchange->awaited >= 0)
 		return;
 	if (!exchange->refusal.image && exchange->phase == EXCHANGE_OVER_UDP &&
 	    exchange_ask_pause(exchange, now_ms))
@@ -241,11 +132,11 @@ static void on_setback(struct exchange *exchange, int upstream, uint64_t now_ms)
 	if (exchange->phase == EXCHANGE_OVER_TCP && exchange_ask_udp_instead(exchange, now_ms))
 		return;
 	/* No UDP reply will be whole either. */
-	if (exchange->was_truncated && !is_tcp_open(exchange)) {
-		finish(exchange, NULL);
+	if (exchange->was_truncated && !exchange_end_is_tcp_open(exchange)) {
+		exchange_end_with(exchange, NULL);
 		return;
 	}
-	wait_or_finish(exchange, now_ms);
+	wait_or_end(exchange, now_ms);
 }
 
 /* Whether a reply says that this server, now, gives no answer: another may. */
@@ -308,7 +199,7 @@ static void take_reply(struct exchange *exchange, const struct exchange_attempt 
 		/* Without its proofs it is no answer to a validator when another has them. */
 		reply->is_outdated = !attempt->with_edns && exchange_ask_wants_proofs(exchange) &&
 				     exchange_ask_has_other_edns(exchange, now_ms);
-		finish(exchange, reply);
+		exchange_end_with(exchange, reply);
 		return;
 	}
 	if (is_edns_refused(attempt, reply)) {
@@ -335,14 +226,14 @@ static void take_probe(struct exchange *exchange, const struct exchange_attempt 
 	case REPLY_NO_MEMORY:
 		return;
 	case REPLY_TRUNCATED: /* half an answer says nothing */
-		close_probe(exchange);
+		exchange_end_probe(exchange);
 		return;
 	case REPLY_OTHER_CASE:
 		upstream_answered(exchange->health, attempt->upstream, now_ms - attempt->sent_ms);
-		close_probe(exchange);
+		exchange_end_probe(exchange);
 		return;
 	case REPLY_OK:
-		close_probe(exchange);
+		exchange_end_probe(exchange);
 		if (exchange->phase != EXCHANGE_DONE && !is_refusal(reply)) {
 			take_reply(exchange, attempt, reply, now_ms);
 			return;
@@ -372,11 +263,11 @@ static void on_udp_packet(struct exchange_udp *handle, const uint8_t *packet, si
 		exchange_ask_without_case(exchange, udp->attempt.upstream, now_ms);
 		return;
 	case REPLY_NO_MEMORY:
-		finish(exchange, NULL);
+		exchange_end_with(exchange, NULL);
 		return;
 	case REPLY_TRUNCATED:
 		/* Half an answer: what TCP does decides about its standing. */
-		close_udp(udp);
+		exchange_end_udp(udp);
 		exchange->was_truncated = true;
 		if (exchange->phase == EXCHANGE_OVER_TCP && exchange->awaited >= 0 &&
 		    exchange->awaited != udp->attempt.upstream)
@@ -385,7 +276,7 @@ static void on_udp_packet(struct exchange_udp *handle, const uint8_t *packet, si
 			on_setback(exchange, udp->attempt.upstream, now_ms);
 		return;
 	case REPLY_OK:
-		close_udp(udp);
+		exchange_end_udp(udp);
 		take_reply(exchange, &udp->attempt, &reply, now_ms);
 		return;
 	}
@@ -400,15 +291,15 @@ static void on_udp_error(struct exchange_udp *handle, int error)
 	if (!exchange_ask_is_own_failure(error))
 		upstream_failed(exchange->health, udp->attempt.upstream);
 	if (udp == &exchange->udp_probe) {
-		close_probe(exchange);
+		exchange_end_probe(exchange);
 		return;
 	}
-	close_udp(udp);
+	exchange_end_udp(udp);
 	exchange->had_network_error |= !exchange_ask_is_own_failure(error);
 	if (exchange->phase == EXCHANGE_OVER_UDP)
 		on_setback(exchange, udp->attempt.upstream, now_ms);
 	else if (exchange->awaited < 0)
-		wait_or_finish(exchange, now_ms);
+		wait_or_end(exchange, now_ms);
 }
 
 static void on_tcp_error(struct exchange_tcp *handle, int error)
@@ -419,10 +310,10 @@ static void on_tcp_error(struct exchange_tcp *handle, int error)
 	if (tcp == &exchange->tcp_probe) {
 		if (!exchange_ask_is_own_failure(error))
 			upstream_failed(exchange->health, tcp->attempt.upstream);
-		close_probe(exchange);
+		exchange_end_probe(exchange);
 		return;
 	}
-	close_tcp(tcp);
+	exchange_end_tcp(tcp);
 	if (!exchange_ask_is_own_failure(error)) {
 		exchange->had_network_error = true;
 		/* One in clear may serve UDP well all the same, so its standing does not suffer. */
@@ -451,10 +342,10 @@ static void on_tcp_message(struct exchange_tcp *handle, const uint8_t *message, 
 		on_tcp_error(handle, -EPROTO);
 		return;
 	case REPLY_NO_MEMORY:
-		finish(exchange, NULL);
+		exchange_end_with(exchange, NULL);
 		return;
 	case REPLY_OK:
-		close_tcp(tcp);
+		exchange_end_tcp(tcp);
 		take_reply(exchange, &tcp->attempt, &reply, clock_now_ms());
 		return;
 	}
@@ -506,13 +397,10 @@ void exchange_join(struct exchange *exchange, uint64_t now_ms)
 
 void exchange_abort(struct exchange *exchange)
 {
-	if (exchange->phase == EXCHANGE_DONE) {
-		close_probe(exchange);
+	exchange_end_probe(exchange);
+	if (exchange->phase == EXCHANGE_DONE)
 		return;
-	}
-	close_udp(&exchange->udp_probe);
-	close_tcp(&exchange->tcp_probe);
 	free(exchange->refusal.image);
 	exchange->refusal.image = NULL;
-	close_all(exchange);
+	exchange_end_all(exchange);
 }

@@ -1,8 +1,8 @@
 /*
  * One question on its way through the upstreams until one of them has answered it or its deadline
  * has come. It knows when: whom to ask next, when to ask the next as well, when to go over TCP, and
- * which reply to believe. exchange_ask sends; exchange_udp and exchange_tcp know how. Earlier
- * sockets stay open, so that a right answer that comes late still counts.
+ * which reply to believe. exchange_ask sends, exchange_end closes; exchange_udp and exchange_tcp
+ * know how. Earlier sockets stay open, so that a right answer that comes late still counts.
  *
  * Caller's storage, in use until `on_closed`. `on_done` comes once, never from within
  * exchange_start; after exchange_abort it does not come. `on_closed` follows in either case.

@@ -1,7 +1,7 @@
 /*
  * The asking half of an exchange: whom to ask next, over which transport, with which name, and how
- * long the timer gives him. It decides nothing by a reply and ends nothing: exchange.c, its only
- * caller, does, and closes what is opened here. No event comes from within a call.
+ * long the timer gives him. It decides nothing by a reply: exchange.c does. It ends nothing:
+ * exchange_end does, and closes what is opened here. No event comes from within a call.
  *
  * What asks returns true when a question is on its way, or put off for want of a socket, and the
  * timer runs for it; false when nothing went out that is worth waiting for: the timer is as it was,
