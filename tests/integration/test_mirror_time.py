@@ -135,8 +135,8 @@ def make_busy(daemon, nomad, clock, truth):
         time.sleep(0.03)
     await_tier(daemon, "watch")
     clock.set(1, nomad)  # from here on seconds are ours
+    nomad.clear_log()  # before: what is asked at once again is what is looked for
     nomad.drop_connections()  # held for a wait of the faster clock
-    nomad.clear_log()
     for number in IN_USE:
         eventually(lambda: assert_listened(client, nomad, f"svc{number}"), 2 * PATIENCE_S)
     return change
