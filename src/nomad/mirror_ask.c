@@ -183,7 +183,7 @@ void mirror_ask_on_call_end(struct call *call, enum call_result result)
 
 	if (result > ask->worst)
 		ask->worst = result;
-	if (result == CALL_DENIED)
+	if (result == CALL_DENIED && !(call->service && call->was_hidden))
 		mirror_space_denied(call->mirror, ask->namespace_label, !call->service);
 	else if (result == CALL_GOOD && !call->service)
 		mirror_scope_note(call->mirror, call->namespace,

@@ -63,6 +63,7 @@ struct call {
 	uint64_t retry_after_s;
 	uint64_t index;	      /* of the good reply */
 	bool was_stale;	      /* that reply */
+	bool was_hidden;      /* denied by an index of 0: that is no word on other names */
 	bool is_kept;	      /* another request is held from its index on */
 	uint64_t floor_index; /* the table was there when it was asked */
 	unsigned repeat_count;

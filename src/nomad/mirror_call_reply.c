@@ -103,7 +103,8 @@ static void on_denied(struct call *call, const struct http_reply *reply)
 	char words[120];
 
 	metrics_add(mirror->doors.metrics, METRIC_NOMAD_FAILURES_DENIED, 1);
-	if (reply->status == 200)
+	call->was_hidden = reply->status == 200;
+	if (call->was_hidden)
 		note_error(call, "an empty list with index 0, which means no access");
 	else
 		note_error(call, "%ld %s", reply->status, mirror_call_first_words(reply, words));
@@ -114,6 +115,8 @@ static void on_denied(struct call *call, const struct http_reply *reply)
 		if (mirror_call_ask_again(call) == 0)
 			return;
 	}
+	if (call->was_hidden && call->ask)
+		call->ask->was_useless = true;
 	mirror_call_end(call, CALL_DENIED);
 }
 
